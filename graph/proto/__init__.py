@@ -1,0 +1,1 @@
+"""Generated protobuf code of graph.proto (make proto)."""
