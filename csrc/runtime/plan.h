@@ -1,0 +1,75 @@
+// From a graph to a plan: the order of the nodes, the kernel of each, and the memory of each output.
+//
+// A value is one output of one node. Values that share memory by construction (Identity, Reshape, an op computed in
+// place) share one storage. Making a plan changes no state except through Pinning; a plan can be made again.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/kernel.h"
+#include "runtime/wire.h"
+
+namespace rf {
+
+enum class Place {
+  Feed,      // the caller's memory, never written
+  Constant,  // the graph's, never written
+  Variable,  // behind a ref output: outlives the run
+  Arena,
+  Pinned,    // where the collectives layer wants it
+  Fresh,     // allocated by each run: the shape is not known before
+};
+
+struct Storage {
+  Place place = Place::Fresh;
+  size_t bytes = 0;
+  int first = 0;  // positions in the order: written, last read
+  int last = 0;
+  int readers = 0;  // reads by nodes that do not merely alias it
+  size_t offset = 0;
+  void* address = nullptr;  // Pinned
+};
+
+struct Value {
+  DType dtype = DType::Invalid;
+  PartialShape shape;
+  int64_t bytes = -1;  // -1: not known before the run
+  int storage = -1;
+  bool owner = true;   // its kernel asks for the memory; false: it is handed somebody else's
+};
+
+struct PlanNode {
+  Node node;
+  const KernelEntry* kernel = nullptr;  // null: the executor deals with it (_Arg, _Retval, Const, NoOp)
+  std::vector<int> inputs;              // values
+  int first_output = 0;                 // its outputs are values first_output, first_output + 1, ...
+  int num_outputs = 0;
+  int in_place = -1;                    // output 0 is written over this input
+};
+
+struct Argument {
+  std::string name;  // of the _Arg node; empty: nothing reads this feed
+  DType dtype = DType::Invalid;
+  PartialShape shape;
+  int value = -1;
+};
+
+struct Plan {
+  std::vector<PlanNode> nodes;  // in order of execution
+  std::vector<Value> values;
+  std::vector<Storage> storages;
+  std::vector<Argument> arguments;     // by the index of the _Arg
+  std::vector<DType> result_dtypes;    // by the index of the _Retval
+  size_t arena_bytes = 0;
+  std::vector<std::shared_ptr<void>> keep_alive;  // of pinned memory
+};
+
+// InvalidArgument for a graph that cannot run as a straight line, Unimplemented where a kernel is missing.
+Plan make_plan(GraphDef graph, Resources& resources);
+
+std::string describe(const Plan& plan);
+
+}  // namespace rf
