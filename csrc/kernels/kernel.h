@@ -1,0 +1,163 @@
+// What a kernel is, what it sees of a step, and the registry of kernels by (op, dtype).
+//
+// A kernel is a function from a node (its attrs, read once) to a callable that computes one step:
+//
+//     template <class T>
+//     Kernel relu(const Node&) {
+//       return [](Context& c) {
+//         const Tensor& x = c.input(0);
+//         Tensor& y = c.output(0, x.shape());
+//         ...
+//       };
+//     }
+//     RF_KERNEL_IN_PLACE("Relu", relu, float, double)
+//
+// Kernels compute their own output shapes. `output()` hands out the planner's buffer when the plan knew the
+// shape, and fresh memory otherwise; a kernel cannot tell the difference. A kernel must not keep state
+// between steps except through Resources, so that one plan can be rebuilt at any time.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/node.h"
+#include "base/simd.h"
+#include "kernels/resource.h"
+
+namespace rf {
+
+// One output of one node at run time. `tensor` points at `own`, or at a variable's value for ref outputs.
+struct Slot {
+  Tensor* tensor = &own;
+  Tensor own;
+  Variable* variable = nullptr;  // set on ref outputs
+  DType dtype = DType::Invalid;
+  void* planned = nullptr;       // the planner's memory for this output
+  size_t planned_bytes = 0;
+
+  Slot() = default;
+  Slot(const Slot&) = delete;
+  Slot& operator=(const Slot&) = delete;
+};
+
+class Context {
+ public:
+  Context(const Node& node, Slot* const* inputs, int num_inputs, Slot* outputs, int num_outputs, Resources& resources)
+      : node_(node), inputs_(inputs), num_inputs_(num_inputs), outputs_(outputs), num_outputs_(num_outputs),
+        resources_(resources) {}
+
+  const Node& node() const { return node_; }
+  int num_inputs() const { return num_inputs_; }
+  int num_outputs() const { return num_outputs_; }
+  DType output_dtype(int i) const { return outputs_[i].dtype; }
+  Resources& resources() { return resources_; }
+
+  // FailedPrecondition where it is an uninitialised variable.
+  const Tensor& input(int i) const {
+    const Tensor& t = *inputs_[i]->tensor;
+    if (__builtin_expect(!t.initialized(), 0)) uninitialized(i);
+    return t;
+  }
+  // The variable behind ref input i, initialised or not.
+  Variable& variable(int i) {
+    if (__builtin_expect(!inputs_[i]->variable, 0)) not_a_variable(i);
+    return *inputs_[i]->variable;
+  }
+  // The value of ref input i for updating in place; FailedPrecondition where uninitialised.
+  Tensor& mutable_input(int i) {
+    Variable& v = variable(i);
+    if (__builtin_expect(!v.value.initialized(), 0)) uninitialized(i);
+    return v.value;
+  }
+
+  // Memory for output i. It may be the memory of an input only if the kernel is registered IN_PLACE.
+  Tensor& output(int i, const Shape& shape) {
+    Slot& slot = outputs_[i];
+    const size_t bytes = static_cast<size_t>(shape.num_elements()) * size_of(slot.dtype);
+    if (__builtin_expect(slot.planned != nullptr && bytes <= slot.planned_bytes, 1))
+      slot.own.bind(slot.dtype, shape, slot.planned);
+    else
+      slot.own = Tensor(slot.dtype, shape);
+    return slot.own;
+  }
+  // Output i is this tensor (sharing its memory). Only for kernels registered as ALIAS, or for fresh tensors.
+  void set_output(int i, const Tensor& tensor) { outputs_[i].own = tensor; }
+  // Output i refers to a variable.
+  void set_ref_output(int i, Variable& variable) {
+    outputs_[i].variable = &variable;
+    outputs_[i].tensor = &variable.value;
+  }
+
+  // Temporary memory, 64-byte aligned, valid until this kernel returns; one block per call of the kernel
+  // (a second call in the same step returns another). Kept from step to step by the calling thread.
+  void* scratch(size_t bytes);
+
+ private:
+  [[noreturn]] void uninitialized(int i) const;
+  [[noreturn]] void not_a_variable(int i) const;
+
+  const Node& node_;
+  Slot* const* inputs_;
+  int num_inputs_;
+  Slot* outputs_;
+  int num_outputs_;
+  Resources& resources_;
+  int scratch_used_ = 0;
+};
+
+using Kernel = std::function<void(Context&)>;
+using KernelFactory = Kernel (*)(const Node&);
+
+// How an output's memory may relate to the inputs'.
+enum class Sharing {
+  None,     // outputs never share memory with inputs
+  InPlace,  // output 0 may be written over any input of equal size and dtype (element i is read before it is written)
+  Alias,    // output 0 always is input 0's memory (Identity, Reshape, ...)
+};
+
+struct KernelEntry {
+  KernelFactory make;
+  Sharing sharing;
+};
+
+// The kernel of `op` for `dtype`; null where there is none. An entry registered for every dtype serves any.
+const KernelEntry* find_kernel(const std::string& op, DType dtype);
+// The attr whose dtype selects the kernel of `op` ("T" unless registered otherwise); "" where any dtype does.
+const std::string& dtype_attr(const std::string& op);
+// (op, dtypes), sorted by op; an empty list means any dtype.
+std::vector<std::pair<std::string, std::vector<DType>>> registered_kernels();
+
+struct Registration {
+  Registration(const char* op, const char* dtype_attr, Sharing sharing,
+               std::vector<std::pair<DType, KernelFactory>> kernels);
+};
+
+#define RF_CONCAT_(a, b) a##b
+#define RF_CONCAT(a, b) RF_CONCAT_(a, b)
+
+namespace detail {
+template <class... T, class F>
+std::vector<std::pair<DType, KernelFactory>> for_types(F make) {
+  return {{DTypeOf<T>::value, make(Type<T>{})}...};
+}
+}  // namespace detail
+
+#define RF_REGISTER(OP, ATTR, SHARING, FN, ...)                                                    \
+  static const ::rf::Registration RF_CONCAT(registration_, __COUNTER__)(                            \
+      OP, ATTR, ::rf::Sharing::SHARING, ::rf::detail::for_types<__VA_ARGS__>([](auto tag) {         \
+        return static_cast<::rf::KernelFactory>(&FN<typename decltype(tag)::type>);                 \
+      }))
+
+// FN<T> for each listed T, selected by attr "T".
+#define RF_KERNEL(OP, FN, ...) RF_REGISTER(OP, "T", None, FN, __VA_ARGS__);
+#define RF_KERNEL_IN_PLACE(OP, FN, ...) RF_REGISTER(OP, "T", InPlace, FN, __VA_ARGS__);
+// The same, selected by another attr: RF_KERNEL_BY("Fill", "dtype", fill, float, double)
+#define RF_KERNEL_BY(OP, ATTR, FN, ...) RF_REGISTER(OP, ATTR, None, FN, __VA_ARGS__);
+// FN (no template) for every dtype.
+#define RF_KERNEL_ANY(OP, SHARING, FN)                                     \
+  static const ::rf::Registration RF_CONCAT(registration_, __COUNTER__)(   \
+      OP, "", ::rf::Sharing::SHARING, {{::rf::DType::Invalid, &FN}});
+
+}  // namespace rf
