@@ -1,0 +1,102 @@
+"""The NumPy reference interpreter: runs any graph by the references of its op definitions.
+
+It is the executable specification: slow, single-threaded, no plan. Kernels are tested against it, and graph tests run
+on it where nothing is compiled.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .errors import Error, FailedPreconditionError, InternalError
+from .graph import Graph
+from .operation import Operation, at_site
+
+
+class State:
+    """What outlives a run: values of variables and streams of random ops, by container and name."""
+
+    def __init__(self) -> None:
+        self.containers: dict[str, dict[str, Any]] = {}
+
+    def reset(self, container: str = "") -> None:
+        self.containers.pop(container, None)
+
+
+class Ref:
+    """A reference to a variable, as update ops receive it. `value` is None until it is initialised."""
+
+    def __init__(self, state: State, container: str, name: str) -> None:
+        self._slots = state.containers.setdefault(container, {})
+        self.name = name
+
+    @property
+    def value(self) -> Any:
+        return self._slots.get(self.name)
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self._slots[self.name] = value
+
+    def read(self) -> Any:
+        """Raises: FailedPreconditionError before the first assignment."""
+        if self.value is None:
+            raise FailedPreconditionError(f"Attempting to use uninitialized value {self.name}. Fix: run the variable's "
+                                          "initializer (rf.global_variables_initializer()) first", self.name)
+        return self.value
+
+
+def evaluate(op: Operation, inputs: Sequence[Any], state: State | None = None) -> list[Any]:
+    """The outputs of one operation. Inputs: arrays, or Refs for ref inputs. Raises: what the reference raises, with the
+    node's name and site."""
+    definition = op.op_def
+    args: list[Any] = []
+    for arg in definition.inputs:
+        span = inputs[op.span(arg.name)]
+        if not arg.is_ref:
+            span = [x.read() if isinstance(x, Ref) else x for x in span]
+        args.append(list(span) if arg.is_list else span[0])
+    attrs: dict[str, Any] = {}
+    for name in definition.reference_attrs:
+        attrs[name] = op if name == "op" else state if name == "state" else op.attrs[name]
+    try:
+        with np.errstate(all="ignore"):
+            result = definition.reference(*args, **attrs)
+    except Error as e:
+        e.node = e.node or op.name
+        raise at_site(e, op.site) from None
+    if not definition.outputs:
+        return []
+    results = list(result) if isinstance(result, (tuple, list)) else [result]
+    if len(results) != len(op.outputs):
+        raise InternalError(f"[{op.type}] the reference gave {len(results)} outputs, the node has {len(op.outputs)}", op.name)
+    return [r if isinstance(r, Ref) or not t.dtype.size else np.asarray(r, t.dtype.as_numpy_dtype)
+            for r, t in zip(results, op.outputs)]
+
+
+class Interpreter:
+    """Runs a graph that ends in `_Retval` nodes, in the order given by data and control edges."""
+
+    def __init__(self, graph: Graph, state: State) -> None:
+        from .topology import topological_order
+
+        self._order = topological_order(graph.get_operations())
+        self._state = state
+
+    def run(self, feeds: Sequence[Any]) -> list[Any]:
+        """`feeds` by the index of `_Arg`; returns values by the index of `_Retval`."""
+        values: dict[str, list[Any]] = {}
+        fetched: dict[int, Any] = {}
+        for op in self._order:
+            if op.type == "_Arg":
+                values[op.name] = [feeds[op.attrs["index"]]]
+                continue
+            inputs = [values[t.op.name][t.index] for t in op.inputs]
+            if op.type == "_Retval":
+                value = inputs[0].read() if isinstance(inputs[0], Ref) else inputs[0]
+                fetched[op.attrs["index"]] = np.array(value)
+                continue
+            values[op.name] = evaluate(op, inputs, self._state)
+        return [fetched[i] for i in range(len(fetched))]

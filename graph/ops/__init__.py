@@ -1,0 +1,1 @@
+"""Op definitions, one family a file. Importing this package fills the registry."""

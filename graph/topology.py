@@ -1,0 +1,60 @@
+"""Order of operations by data and control edges."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .errors import InvalidArgumentError
+from .operation import Operation
+
+
+def topological_order(ops: Iterable[Operation]) -> list[Operation]:
+    """`ops` so that every one comes after its inputs; among free ones the earliest made comes first.
+
+    Raises: InvalidArgumentError naming a node on a cycle.
+    """
+    import heapq
+
+    nodes = list(ops)
+    position = {id(op): i for i, op in enumerate(nodes)}
+    waiting = [0] * len(nodes)
+    users: list[list[int]] = [[] for _ in nodes]
+    for i, op in enumerate(nodes):
+        for before in predecessors(op):
+            p = position.get(id(before))
+            if p is not None:
+                waiting[i] += 1
+                users[p].append(i)
+    ready = [i for i, n in enumerate(waiting) if n == 0]
+    order: list[Operation] = []
+    while ready:
+        i = heapq.heappop(ready)
+        order.append(nodes[i])
+        for u in users[i]:
+            waiting[u] -= 1
+            if waiting[u] == 0:
+                heapq.heappush(ready, u)
+    if len(order) != len(nodes):
+        stuck = next(nodes[i] for i, n in enumerate(waiting) if n > 0)
+        raise InvalidArgumentError(f"[graph] the graph has a cycle through {stuck.name!r} ({stuck.type}).{stuck.where}")
+    return order
+
+
+def predecessors(op: Operation) -> set[Operation]:
+    """Operations that must run before `op`."""
+    before = {t.op for t in op.inputs}
+    before.update(op.control_inputs)
+    return before
+
+
+def ancestors(roots: Iterable[Operation], stop: frozenset[Operation] = frozenset()) -> set[Operation]:
+    """`roots` and all that they need, not going beyond operations in `stop`."""
+    found: set[Operation] = set()
+    stack = list(roots)
+    while stack:
+        op = stack.pop()
+        if op in found:
+            continue
+        found.add(op)
+        if op not in stop:
+            stack.extend(predecessors(op))
+    return found
