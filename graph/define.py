@@ -140,9 +140,15 @@ class Op(OpDef):
 
 
 def define(signature: str, *, stateful: bool = False, elementwise: bool = False, aliases: bool = False,
-           commutative: bool = False, differentiable: bool = True, shape: ShapeRule | None = None,
+           commutative: bool = False, differentiable: bool = True, statistical: bool = False, shape: Any = None,
            **attrs: Any) -> Callable[[Callable[..., Any]], Op]:
-    """Makes an op. `attrs`: a dtype set for a type attr, a default value, or ``attr(kind, default, allowed)``."""
+    """Makes an op. `attrs`: a dtype set for a type attr, a default value, or ``attr(kind, default, allowed)``.
+
+    `shape`: a shape rule that families share; or, where it is no function, the declaration of an attr of that name.
+    """
+    if shape is not None and not callable(shape):
+        attrs["shape"] = shape
+        shape = None
     name, inputs, outputs = parse_signature(signature)
     specs = {key: make_attr(key, value) for key, value in attrs.items()}
     for arg in (*inputs, *outputs):
@@ -160,7 +166,8 @@ def define(signature: str, *, stateful: bool = False, elementwise: bool = False,
                        if p.kind is inspect.Parameter.KEYWORD_ONLY)
         op = Op(name=name, inputs=inputs, outputs=outputs, attrs=specs, reference=reference,
                 doc=inspect.getdoc(reference) or "", stateful=stateful, elementwise=elementwise, aliases=aliases,
-                commutative=commutative, differentiable=differentiable, shape_rule=shape, reference_attrs=wanted)
+                commutative=commutative, differentiable=differentiable, statistical=statistical, shape_rule=shape,
+                reference_attrs=wanted)
         OPS[name] = op
         return op
 
