@@ -46,23 +46,38 @@ class Executable {
     int num_outputs;
   };
 
+  struct Feed {
+    Slot* slot = nullptr;  // null: nothing reads it
+    DType dtype = DType::Invalid;
+    bool planned = false;  // the plan counts on `shape`
+    Shape shape;
+  };
+
   void make_slots();
   void make_steps();
-  void add_native(const Node& node, std::vector<Slot*> inputs, Kernel kernel);
+  void add_step(const PlanNode& p, Kernel kernel);
+  Kernel make_kernel(const PlanNode& p);
+  Kernel fetch(const PlanNode& p, int position);
+  const Storage& storage_of(int value) const {
+    return plan_.storages[static_cast<size_t>(plan_.values[static_cast<size_t>(value)].storage)];
+  }
+  bool bind_feeds(const std::vector<Tensor>& feeds);
+  void plan_in_place(bool on);
+  void release();
   template <class Loop>
   std::vector<Tensor> run_with(const std::vector<Tensor>& feeds, Loop loop);
-  bool bind_feeds(const std::vector<Tensor>& feeds);
-  void release();
 
   std::shared_ptr<Resources> resources_;
   Plan plan_;
   Arena arena_;
   std::mutex mutex_;
-  std::vector<Slot> slots_;                    // one per value of the plan
-  std::vector<std::unique_ptr<Slot*[]>> input_lists_;
-  std::vector<Step> steps_;
+  std::vector<Slot> slots_;  // one per value of the plan
   std::vector<Tensor> results_;
-  std::vector<Slot*> shared_slots_;            // may hold memory that is not the plan's: released after a run
+  std::vector<Feed> feeds_;
+  std::vector<Step> steps_;
+  std::vector<std::unique_ptr<Slot*[]>> input_lists_;
+  std::vector<Slot*> fresh_;           // hold memory of the run; released by steps
+  std::vector<Slot*> variable_reads_;  // share a variable's memory; released after the run
   std::vector<std::pair<Slot*, void*>> in_place_;  // outputs planned over an input, and where
 };
 

@@ -1,0 +1,324 @@
+#include "runtime/plan.h"
+
+#include <algorithm>
+#include <sstream>
+#include <utility>
+
+#include "runtime/memory.h"
+#include "runtime/pinning.h"
+#include "runtime/topology.h"
+
+namespace rf {
+namespace {
+
+constexpr int64_t kMaxIndex = 1 << 16;  // of _Arg and _Retval: a forged one must not size a list
+constexpr int64_t kMaxBytes = int64_t{1} << 46;
+
+bool native(const Node& node) {
+  return node.op == "_Arg" || node.op == "_Retval" || node.op == "Const" || node.op == "NoOp";
+}
+
+// The size of a tensor, -1 where it is not known.
+int64_t bytes_of(DType dtype, const PartialShape& shape) {
+  if (!shape.fully_known() || size_of(dtype) == 0) return -1;
+  int64_t bytes = static_cast<int64_t>(size_of(dtype));
+  for (int64_t d : shape.dims)
+    if (__builtin_mul_overflow(bytes, d, &bytes) || bytes > kMaxBytes) return -1;
+  return bytes;
+}
+
+std::string join(const std::vector<DType>& dtypes) {
+  std::string s;
+  for (DType d : dtypes) s += (s.empty() ? "" : ", ") + std::string(name_of(d));
+  return s;
+}
+
+const KernelEntry* select_kernel(const Node& node) {
+  const std::string& attr = dtype_attr(node.op);
+  const DType dtype = attr.empty() ? DType::Invalid : node.attr<DType>(attr);
+  if (const KernelEntry* entry = find_kernel(node.op, dtype)) return entry;
+  if (node.op == "Placeholder")
+    throw Error(Code::InvalidArgument,
+                text("You must feed a value for placeholder tensor '", node.name, "'. Fix: add it to feed_dict"), node.name);
+  for (const auto& [op, dtypes] : registered_kernels()) {
+    if (op != node.op) continue;
+    throw Error(Code::Unimplemented,
+                text("[", node.op, "] there is no kernel for ", name_of(dtype), " (attr ", attr, " of node '", node.name,
+                     "'), only for ", join(dtypes), ". Fix: cast the inputs to one of these"),
+                node.name);
+  }
+  throw Error(Code::Unimplemented, text("[", node.op, "] there is no kernel of this op (node '", node.name, "')"), node.name);
+}
+
+class Planner {
+ public:
+  Planner(GraphDef graph, Resources& resources) : graph_(std::move(graph)), resources_(resources) {}
+
+  Plan make() {
+    order();
+    for (size_t i = 0; i < plan_.nodes.size(); ++i) {
+      try {
+        add_values(plan_.nodes[i], static_cast<int>(i));
+      } catch (Error& e) {
+        if (e.node.empty()) e.node = plan_.nodes[i].node.name;
+        throw;
+      }
+    }
+    check_indices();
+    pin();
+    reuse_inputs();
+    lay_out();
+    return std::move(plan_);
+  }
+
+ private:
+  Value& value(int v) { return plan_.values[static_cast<size_t>(v)]; }
+  Storage& storage(int v) { return plan_.storages[static_cast<size_t>(root(value(v).storage))]; }
+
+  void order() {
+    const Links links = link(graph_.nodes);
+    const std::vector<int> order = execution_order(graph_.nodes, links);
+    std::vector<size_t> position(order.size());
+    for (size_t i = 0; i < order.size(); ++i) position[static_cast<size_t>(order[i])] = i;
+    plan_.nodes.resize(order.size());
+    edges_.resize(order.size());
+    for (size_t i = 0; i < order.size(); ++i) {
+      const size_t n = static_cast<size_t>(order[i]);
+      plan_.nodes[i].node = std::move(graph_.nodes[n]);
+      for (const Edge& e : links.inputs[n])
+        edges_[i].push_back({static_cast<int>(position[static_cast<size_t>(e.node)]), e.output});
+    }
+  }
+
+  // Resolves the inputs of a node and adds its outputs. Its producers come before it in the order.
+  void add_values(PlanNode& p, int position) {
+    const Node& node = p.node;
+    for (const Edge& e : edges_[static_cast<size_t>(position)]) {
+      const PlanNode& producer = plan_.nodes[static_cast<size_t>(e.node)];
+      check(e.output < producer.num_outputs, "[graph] node '", node.name, "' (", node.op, ") reads '",
+            producer.node.name, ":", e.output, "', but '", producer.node.name, "' (", producer.node.op, ") has ",
+            producer.num_outputs, " outputs", producer.node.has("_output_dtypes") ? "" : " (it has no attr _output_dtypes)");
+      p.inputs.push_back(producer.first_output + e.output);
+    }
+    if (!native(node)) p.kernel = select_kernel(node);
+
+    p.first_output = static_cast<int>(plan_.values.size());
+    const std::vector<DType> dtypes = output_dtypes(node);
+    const std::vector<PartialShape> shapes = node.list<PartialShape>("_output_shapes");
+    p.num_outputs = static_cast<int>(dtypes.size());
+    for (size_t k = 0; k < dtypes.size(); ++k) {
+      Value v;
+      v.dtype = value_dtype(static_cast<int64_t>(dtypes[k]));
+      if (k < shapes.size())
+        v.shape = shapes[k];
+      else
+        v.shape.unknown_rank = true;
+      v.bytes = bytes_of(v.dtype, v.shape);
+      give_storage(p, v, k, static_cast<int64_t>(dtypes[k]) > 100, position);
+      plan_.values.push_back(std::move(v));
+    }
+    const bool alias = p.kernel && p.kernel->sharing == Sharing::Alias;
+    for (int v : p.inputs) {
+      Storage& s = storage(v);
+      s.last = position;
+      if (!alias) ++s.readers;
+    }
+    if (node.op == "_Arg") add_argument(p);
+    if (node.op == "_Retval") add_result(p);
+  }
+
+  static std::vector<DType> output_dtypes(const Node& node) {
+    if (node.op == "_Retval" || node.op == "NoOp") return {};
+    if (node.op == "_Arg") return {node.attr<DType>("T")};
+    if (node.op == "Const") return {constant(node).dtype()};
+    return node.list<DType>("_output_dtypes");
+  }
+
+  static const Tensor& constant(const Node& node) {
+    const auto it = node.attrs.find("value");
+    if (it != node.attrs.end() && std::holds_alternative<std::monostate>(it->second))
+      fail(Code::Unimplemented, "[Const] node '", node.name, "' holds a tensor of a dtype that the runtime does not have (",
+           name_of(node.attr<DType>("dtype", DType::Invalid)), ")");
+    return node.attr<Tensor>("value");
+  }
+
+  void give_storage(const PlanNode& p, Value& v, size_t k, bool ref, int position) {
+    Storage s;
+    s.first = s.last = position;
+    if (p.node.op == "_Arg") {
+      s.place = Place::Feed;
+    } else if (p.node.op == "Const") {
+      s.place = Place::Constant;
+    } else if (ref || p.node.op == "VariableV2") {
+      s.place = Place::Variable;
+    } else if (p.kernel && p.kernel->sharing == Sharing::Alias && k < p.inputs.size()) {
+      v.owner = false;
+      v.storage = value(p.inputs[k]).storage;
+      return;
+    } else if (v.bytes >= 0) {
+      s.place = Place::Arena;
+      s.bytes = static_cast<size_t>(v.bytes);
+    }
+    v.storage = static_cast<int>(plan_.storages.size());
+    plan_.storages.push_back(s);
+  }
+
+  static size_t index_of(const Node& node) {
+    const int64_t index = node.attr<int64_t>("index");
+    check(index >= 0 && index < kMaxIndex, "[", node.op, "] an index lies in [0, ", kMaxIndex, "): node '", node.name,
+          "' has ", index);
+    return static_cast<size_t>(index);
+  }
+
+  void add_argument(const PlanNode& p) {
+    const size_t index = index_of(p.node);
+    if (plan_.arguments.size() <= index) plan_.arguments.resize(index + 1);
+    Argument& argument = plan_.arguments[index];
+    check(argument.name.empty(), "[_Arg] indices are unique: nodes '", argument.name, "' and '", p.node.name,
+          "' both have ", index);
+    const Value& v = value(p.first_output);
+    argument = {p.node.name, v.dtype, v.shape, p.first_output};
+  }
+
+  void add_result(const PlanNode& p) {
+    check(p.inputs.size() == 1, "[_Retval] takes one input: node '", p.node.name, "' has ", p.inputs.size());
+    const size_t index = index_of(p.node);
+    if (plan_.result_dtypes.size() <= index) plan_.result_dtypes.resize(index + 1, DType::Invalid);
+    DType& dtype = plan_.result_dtypes[index];
+    check(dtype == DType::Invalid, "[_Retval] indices are unique: node '", p.node.name, "' repeats ", index);
+    dtype = value(p.inputs[0]).dtype;
+    check(size_of(dtype) != 0, "[_Retval] ", name_of(dtype), " cannot be fetched: node '", p.node.name, "'");
+  }
+
+  void check_indices() const {
+    for (size_t i = 0; i < plan_.result_dtypes.size(); ++i)
+      check(plan_.result_dtypes[i] != DType::Invalid, "[_Retval] indices start at 0 without gaps: there is no ", i);
+  }
+
+  void pin() {
+    const auto pinning = std::dynamic_pointer_cast<Pinning>(resources_.find("", "communicator"));
+    if (!pinning) return;
+    for (const PlanNode& p : plan_.nodes) {
+      if (p.node.op != "_BucketReduce") continue;
+      Pinned pinned = pinning->inputs(p.node);
+      for (size_t i = 0; i < std::min(pinned.addresses.size(), p.inputs.size()); ++i)
+        offer(p.node, i, p.inputs[i], pinned.addresses[i], true);
+      plan_.keep_alive.push_back(std::move(pinned.keep_alive));
+    }
+    for (const PlanNode& p : plan_.nodes) {
+      if (p.node.op != "_BucketWait") continue;
+      Pinned pinned = pinning->outputs(p.node);
+      for (size_t i = 0; i < std::min(pinned.addresses.size(), static_cast<size_t>(p.num_outputs)); ++i)
+        offer(p.node, i, p.first_output + static_cast<int>(i), pinned.addresses[i], false);
+      plan_.keep_alive.push_back(std::move(pinned.keep_alive));
+    }
+  }
+
+  // Takes the address for value v unless somebody else reads it or its size is not the one that was reserved.
+  void offer(const Node& node, size_t i, int v, void* address, bool sole_reader) {
+    const std::vector<int64_t> elements = node.list<int64_t>("elements");
+    Storage& s = storage(v);
+    if (!address || i >= elements.size() || s.place != Place::Arena || (sole_reader && s.readers != 1)) return;
+    if (value(v).bytes != static_cast<int64_t>(s.bytes) || elements[i] > kMaxBytes ||
+        elements[i] * static_cast<int64_t>(size_of(value(v).dtype)) != value(v).bytes)
+      return;
+    s.place = Place::Pinned;
+    s.address = address;
+  }
+
+  // In order of execution, so that a chain of in-place ops ends up in one storage.
+  void reuse_inputs() {
+    for (size_t i = 0; i < plan_.nodes.size(); ++i) {
+      PlanNode& p = plan_.nodes[i];
+      if (!p.kernel || p.kernel->sharing != Sharing::InPlace || p.num_outputs == 0) continue;
+      if (storage(p.first_output).place != Place::Arena) continue;
+      for (size_t k = 0; k < p.inputs.size() && p.in_place < 0; ++k)
+        if (may_overwrite(p, p.inputs[k], static_cast<int>(i))) p.in_place = static_cast<int>(k);
+      if (p.in_place >= 0)
+        merge(root(value(p.inputs[static_cast<size_t>(p.in_place)]).storage), value(p.first_output).storage);
+    }
+  }
+
+  bool may_overwrite(const PlanNode& p, int input, int position) {
+    const Value& in = value(input);
+    const Value& out = value(p.first_output);
+    const Storage& s = storage(input);
+    if (s.place != Place::Arena || s.last != position || in.dtype != out.dtype || in.bytes != out.bytes ||
+        s.bytes != static_cast<size_t>(out.bytes))
+      return false;
+    // another input in the same memory must be the same elements in the same order
+    for (int other : p.inputs)
+      if (&storage(other) == &s && (value(other).bytes != in.bytes || value(other).dtype != in.dtype))
+        return false;
+    return true;
+  }
+
+  // The storage that storage `s` has become part of. `merge` is given roots, so chains have one link.
+  int root(int s) const {
+    const size_t i = static_cast<size_t>(s);
+    return i < part_of_.size() && part_of_[i] >= 0 ? part_of_[i] : s;
+  }
+
+  void merge(int into, int from) {
+    part_of_.resize(plan_.storages.size(), -1);
+    part_of_[static_cast<size_t>(from)] = into;
+    Storage& s = plan_.storages[static_cast<size_t>(into)];
+    s.last = std::max(s.last, plan_.storages[static_cast<size_t>(from)].last);
+  }
+
+  void lay_out() {
+    part_of_.resize(plan_.storages.size(), -1);
+    for (Value& v : plan_.values) v.storage = root(v.storage);
+    std::vector<Block> blocks;
+    std::vector<size_t> owners;
+    for (size_t i = 0; i < plan_.storages.size(); ++i) {
+      const Storage& s = plan_.storages[i];
+      if (s.place != Place::Arena || part_of_[i] >= 0) continue;
+      blocks.push_back({s.bytes, s.first, s.last});
+      owners.push_back(i);
+    }
+    const Layout layout = place(blocks);
+    for (size_t i = 0; i < owners.size(); ++i) plan_.storages[owners[i]].offset = layout.offsets[i];
+    plan_.arena_bytes = layout.bytes;
+  }
+
+  GraphDef graph_;
+  Resources& resources_;
+  Plan plan_;
+  std::vector<std::vector<Edge>> edges_;  // data inputs, by positions in the order
+  std::vector<int> part_of_;              // of a storage written in place: the storage it is in, else -1
+};
+
+}  // namespace
+
+Plan make_plan(GraphDef graph, Resources& resources) { return Planner(std::move(graph), resources).make(); }
+
+std::string describe(const Plan& plan) {
+  static const char* const places[] = {"feed", "const", "variable", "arena", "pinned", "fresh"};
+  std::ostringstream out;
+  out << plan.nodes.size() << " nodes, arena " << plan.arena_bytes << " bytes\n";
+  for (size_t i = 0; i < plan.nodes.size(); ++i) {
+    const PlanNode& p = plan.nodes[i];
+    out << i << ' ' << p.node.name << " = " << p.node.op << '(';
+    size_t data = 0;
+    for (; data < p.inputs.size(); ++data) out << (data ? ", " : "") << p.node.inputs[data];
+    out << ')';
+    for (int k = 0; k < p.num_outputs; ++k) {
+      const Value& v = plan.values[static_cast<size_t>(p.first_output + k)];
+      const Storage& s = plan.storages[static_cast<size_t>(v.storage)];
+      out << (k ? ", " : " -> ") << name_of(v.dtype) << ' ';
+      if (v.bytes >= 0)
+        out << v.bytes << " B ";
+      else
+        out << "? B ";
+      out << places[static_cast<size_t>(s.place)];
+      if (s.place == Place::Arena) out << " @" << s.offset;
+      if (!v.owner) out << " alias";
+    }
+    if (p.in_place >= 0) out << " in place of input " << p.in_place;
+    out << '\n';
+  }
+  return out.str();
+}
+
+}  // namespace rf
