@@ -1,0 +1,76 @@
+// Register tiles: the one inner loop under matrix products and convolutions.
+//
+// A tile is a few rows x one or two vectors of columns, held in registers while it sums over k:
+//
+//     c[i, j] (+)= sum_s sum_{p < length} a[offsets[s] + i * a_row + p * a_step] * b[(s * length + p) * b_step + j]
+//
+// The offsets let the rows of `a` be patches of an image, so a convolution needs no patch matrix.
+// `b` comes in panels: columns [j0, j0 + width) of every k, padded with zeros to whole vectors
+// (`pack_panels`), or in place where its columns are whole vectors anyway.
+// Compiled for baseline, AVX2 and AVX-512; one table of functions for each. Pure functions, thread-safe.
+// Source: Goto, van de Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34 (2008).
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace rf {
+
+template <class T>
+struct Tile {
+  const T* a = nullptr;
+  int64_t a_row = 0, a_step = 1;
+  const int64_t* offsets = nullptr;  // one for each segment of k
+  int64_t segments = 0, length = 0;  // k = segments * length
+  const T* b = nullptr;
+  int64_t b_step = 0;
+  T* c = nullptr;
+  int64_t c_row = 0;
+  int64_t columns = 0;               // columns of c that exist; b has them padded to whole vectors
+  bool add = false;                  // c += instead of c =
+};
+
+constexpr int kMaxTileRows = 16;
+
+template <class T>
+struct TileSet {
+  using Function = void (*)(const Tile<T>&);
+  int lanes;                                    // elements of a vector
+  int max_rows[3];                              // by number of vectors: 1 or 2
+  Function run[3][kMaxTileRows + 1];            // [vectors][rows]
+
+  int width() const { return 2 * lanes; }       // columns of a full panel
+  int vectors(int64_t columns) const { return columns > lanes ? 2 : 1; }
+  int64_t padded(int64_t columns) const { return (columns + lanes - 1) / lanes * lanes; }
+};
+
+// The tiles for this processor. `wide_tiles`: they use 512-bit vectors.
+template <class T>
+const TileSet<T>& tiles();
+bool wide_tiles();
+
+// Runs `tile` (at most a panel of columns) over m rows, in heights of at most `most` that differ by at most one.
+template <class T>
+void run_rows(const TileSet<T>& set, int64_t m, Tile<T> tile, int most = kMaxTileRows) {
+  const int vectors = set.vectors(tile.columns), height = std::min(most, set.max_rows[vectors]);
+  int64_t calls = (m + height - 1) / height;
+  while (m > 0) {
+    const int64_t rows = (m + calls - 1) / calls;
+    set.run[vectors][rows](tile);
+    tile.a += rows * tile.a_row;
+    tile.c += rows * tile.c_row;
+    m -= rows;
+    --calls;
+  }
+}
+
+// Packs b (k x n; b[p * row + j * column]) into panels of set.width() columns, the last padded to whole
+// vectors: panel j0 starts at out + k * j0. `out` holds k * set.padded(n) elements.
+template <class T>
+void pack_panels(const TileSet<T>& set, int64_t k, int64_t n, const T* b, int64_t row, int64_t column, T* out);
+
+// to[p * to_row + j] = from[j * from_row + p] for j < rows, p < columns.
+template <class T>
+void transpose(int64_t rows, int64_t columns, const T* from, int64_t from_row, T* to, int64_t to_row);
+
+}  // namespace rf
