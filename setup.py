@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Extension, build_meta, setup
 from setuptools.build_meta import *  # noqa: F403  (the other hooks of the backend)
 from setuptools.command.build_ext import build_ext
 
@@ -72,6 +72,12 @@ def get_requires_for_build_wheel(config_settings: object = None) -> list[str]:
 get_requires_for_build_editable = get_requires_for_build_wheel
 
 
+def build_wheel(wheel_directory: str, *arguments: object) -> str:
+    for old in (ROOT / "build").glob("lib*"):  # else modules deleted since then would be in the wheel
+        shutil.rmtree(old)
+    return build_meta.build_wheel(wheel_directory, *arguments)
+
+
 class CMakeBuild(build_ext):
     """Runs CMake once for all modules; setuptools then puts them where a wheel or an editable install wants them."""
 
@@ -98,8 +104,9 @@ class CMakeBuild(build_ext):
         stamp = build / "configured.txt"
         if stamp.exists() and stamp.read_text() == key and (build / "build.ninja").exists():
             return
-        (build / "CMakeCache.txt").unlink(missing_ok=True)
         build.mkdir(parents=True, exist_ok=True)
+        for old in [build / "CMakeCache.txt", *build.glob("*.so"), *Path(self.build_lib).glob("ringflow/*.so")]:
+            old.unlink(missing_ok=True)
         subprocess.run(command, check=True)
         stamp.write_text(key)
 
