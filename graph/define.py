@@ -29,7 +29,7 @@ from . import dtypes
 from .dtypes import DType
 from .errors import AlreadyExistsError, Error, InvalidArgumentError
 from .graph import get_default_graph
-from .opdef import OPS, Arg, Attr, GradientRule, OpDef, ShapeRule, make_attr, parse_signature
+from .opdef import OPS, Arg, Attr, attr, GradientRule, OpDef, ShapeRule, make_attr, parse_signature
 from .operation import Operation, Tensor, at_site, creation_site
 from .samples import Sample
 
@@ -249,4 +249,4 @@ def inputs_of(op: Operation, arg: str) -> list[Tensor]:
     return op.inputs[op.span(arg)]
 
 
-__all__ = ["Arg", "Array", "Op", "convert_to_tensor", "define", "inputs_of", "to_array"]
+__all__ = ["Arg", "Array", "Op", "attr", "convert_to_tensor", "define", "inputs_of", "to_array"]

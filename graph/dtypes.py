@@ -25,7 +25,7 @@ class DType:
     def as_numpy_dtype(self) -> np.dtype[Any]:
         if self._numpy is None:
             raise TypeError(f"[dtype] {self.name} has no NumPy type")
-        return self._numpy
+        return self._numpy  # type: ignore[no-any-return]
 
     @property
     def base_dtype(self) -> DType:

@@ -18,7 +18,7 @@ from .errors import InvalidArgumentError
 from .shapes import TensorShape
 
 if TYPE_CHECKING:
-    from .graph import Operation
+    from .operation import Operation
     from .samples import Sample
 
 ShapeRule = Callable[["Operation"], Sequence[TensorShape]]

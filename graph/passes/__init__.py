@@ -1,0 +1,46 @@
+"""What happens to a graph between ``session.run`` and the runtime: an ordered list of passes over a private copy.
+
+``extract`` prunes the user's graph to what the fetches need and copies it with the concrete shapes of the feeds;
+every pass then changes the copy in place; the verifier runs between them. A pass is a function of a Program, one per
+file; a layer above adds its own with ``register``.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..errors import InternalError
+from . import cse, dead, fold, order, simplify, verify
+from .program import Program, extract
+
+Pass = Callable[[Program], None]
+
+PASSES: list[tuple[str, Pass]] = [
+    ("fold constants", fold.fold_constants),
+    ("simplify", simplify.simplify),
+    ("join common subexpressions", cse.join_common_subexpressions),
+    ("drop dead code", dead.drop_dead_code),
+    ("order reads before updates", order.order_updates),
+]
+
+
+def register(name: str, function: Pass, before: str | None = None) -> None:
+    """Adds a pass at the end of the list, or before the pass called `before`. At import only."""
+    names = [n for n, _ in PASSES]
+    if name in names:
+        raise InternalError(f"[passes] a pass named {name!r} exists already")
+    PASSES.insert(len(PASSES) if before is None else names.index(before), (name, function))
+
+
+def optimise(program: Program, trace: Callable[[str, Program], None] | None = None) -> Program:
+    """Runs all passes on `program`, in place. `trace(name, program)` sees it before the first and after each."""
+    if trace is not None:
+        trace("extract", program)
+    for name, function in PASSES:
+        function(program)
+        verify.verify(program, name)
+        if trace is not None:
+            trace(name, program)
+    return program
+
+
+__all__ = ["PASSES", "Program", "extract", "optimise", "register"]

@@ -1,0 +1,134 @@
+"""Program: the private copy of a pruned graph that passes work on, and how it is made."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import Error, InvalidArgumentError
+from ..graph import Graph, infer
+from ..operation import Operation, Tensor, at_site
+from ..shapes import TensorShape
+from ..topology import topological_order
+
+
+@dataclass
+class Program:
+    """A graph whose `_Arg` nodes are the feeds, `_Retval` nodes the fetches and `targets` the operations to run.
+
+    `source` is the user's graph; nodes of equal name are its originals. `notes` is for passes to leave results in.
+    """
+
+    graph: Graph
+    source: Graph
+    source_ops: list[Operation]
+    targets: list[Operation]
+    session: Any = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def roots(self) -> list[Operation]:
+        return [*(op for op in self.graph._ops if op.type == "_Retval"), *self.targets]
+
+    def replace(self, old: Tensor, new: Tensor) -> None:
+        """Makes every consumer of `old` read `new`."""
+        for op in list(old.consumers):
+            for i, t in enumerate(op.inputs):
+                if t is old:
+                    op.inputs[i] = new
+                    new.consumers.append(op)
+        old.consumers.clear()
+
+    def add(self, op_type: str, inputs: Sequence[Tensor], attrs: dict[str, Any], name: str,
+            control_inputs: Sequence[Operation] = (), like: Operation | None = None) -> Operation:
+        """A new node, placed and attributed like `like`."""
+        op = self.graph.create_op(op_type, inputs, attrs, name, control_inputs=control_inputs,
+                                  device=like.device if like else None)
+        op.site = like.site if like else None
+        return op
+
+    def remove(self, dead: set[Operation]) -> None:
+        """Drops operations that nothing uses."""
+        for op in dead:
+            self.graph._by_name.pop(op.name, None)
+        self.graph._ops = [op for op in self.graph._ops if op not in dead]
+        for op in self.graph._ops:
+            for t in op.outputs:
+                if t.consumers:
+                    t.consumers = [c for c in t.consumers if c not in dead]
+            if op.control_inputs:
+                op.control_inputs = [c for c in op.control_inputs if c not in dead]
+
+
+def extract(source: Graph, fetches: Sequence[Tensor], targets: Sequence[Operation], feeds: Sequence[Tensor],
+            shapes: Sequence[TensorShape | None], session: Any = None) -> Program:
+    """The part of `source` that `fetches` and `targets` need, with `feeds` cut off and given `shapes` (None: as declared).
+
+    Raises: InvalidArgumentError for a needed placeholder that is not fed, or a feed whose shape contradicts.
+    """
+    graph = Graph()
+    fed: dict[Tensor, Tensor] = {}
+    for i, (t, shape) in enumerate(zip(feeds, shapes)):
+        if shape is not None and not t.shape.is_compatible_with(shape):
+            raise at_site(InvalidArgumentError(
+                f"[feed] cannot feed a value of shape {shape} for {t.name!r}, which has shape {t.shape}.", t.op.name), t.op.site)
+        arg = graph.create_op("_Arg", [], {"T": t.dtype, "index": i}, f"{t.op.name}/_arg_{t.index}")
+        arg.outputs[0].shape = t.shape if shape is None else t.shape.merge_with(shape)
+        arg.site = t.op.site
+        fed[t] = arg.outputs[0]
+    wholly_fed = frozenset(t.op for t in feeds if all(o in fed for o in t.op.outputs))
+    needed = _needed([*(t.op for t in fetches if t not in fed), *targets], fed, wholly_fed)
+    copies: dict[Operation, Operation] = {}
+    for op in topological_order(sorted(needed, key=lambda o: o.id)):
+        if op.type == "Placeholder":
+            raise at_site(InvalidArgumentError(
+                f"You must feed a value for placeholder tensor '{op.name}' with dtype {op.outputs[0].dtype} and shape "
+                f"{op.outputs[0].shape}.", op.name), op.site)
+        inputs = [fed.get(t) or copies[t.op].outputs[t.index] for t in op.inputs]
+        controls = [copies[c] for c in op.control_inputs if c in copies]
+        copies[op] = _copy(graph, op, inputs, controls)
+    for i, t in enumerate(fetches):
+        value = fed.get(t) or copies[t.op].outputs[t.index]
+        graph.create_op("_Retval", [value], {"T": t.dtype, "index": i}, f"{t.op.name}/_retval_{i}").site = t.op.site
+    return Program(graph, source, list(copies), [copies[op] for op in targets], session)
+
+
+def _needed(roots: Sequence[Operation], fed: dict[Tensor, Tensor], wholly_fed: frozenset[Operation]) -> set[Operation]:
+    found: set[Operation] = set()
+    stack = list(roots)
+    while stack:
+        op = stack.pop()
+        if op in found:
+            continue
+        found.add(op)
+        stack.extend(t.op for t in op.inputs if t not in fed)
+        stack.extend(c for c in op.control_inputs if c not in wholly_fed)
+    return found
+
+
+def _copy(graph: Graph, op: Operation, inputs: list[Tensor], controls: list[Operation]) -> Operation:
+    copy = Operation(graph, op.op_def, op.name, inputs, dict(op.attrs), controls, op.device)
+    copy.site = op.site
+    same = all(a.shape == b.shape for a, b in zip(inputs, op.inputs))
+    if same and not _reads_values(op):
+        for t, original in zip(copy.outputs, op.outputs):
+            t.shape = original.shape
+    else:
+        try:
+            infer(copy)
+        except Error as e:
+            e.node = op.name
+            raise at_site(e, op.site) from None
+        for t, original in zip(copy.outputs, op.outputs):  # what set_shape added stays known
+            if original.shape.is_compatible_with(t.shape):
+                t.shape = t.shape.merge_with(original.shape)
+    graph._names[copy.name.lower()] = 1
+    graph._add(copy)
+    return copy
+
+
+def _reads_values(op: Operation) -> bool:
+    """Whether the shape rule may know more than at build time because a shape value is now constant."""
+    return any(not t.shape.is_fully_defined() for t in op.outputs)
+
+
+__all__ = ["Program", "extract"]

@@ -1,0 +1,51 @@
+"""Arithmetic and structural identities: nodes that give back their input, or do nothing for the shapes at hand."""
+from __future__ import annotations
+
+from ..define import Array
+from ..operation import Operation, Tensor
+from ..topology import topological_order
+from .program import Program
+
+
+def simplify(program: Program) -> None:
+    kept = {c for op in program.graph._ops for c in op.control_inputs}.union(program.targets)
+    for op in topological_order(program.graph._ops):
+        if op.control_inputs or op in kept or not op.outputs or not op.outputs[0].consumers:
+            continue
+        same = _same_as(op)
+        if same is not None:
+            program.replace(op.outputs[0], same)
+
+
+def _same_as(op: Operation) -> Tensor | None:
+    """The tensor that output 0 equals, where that is plain from the node alone."""
+    kind = op.type
+    if kind in ("Identity", "StopGradient", "PreventGradient"):
+        return op.inputs[0]
+    if kind in ("Reshape", "ExpandDims", "Squeeze", "BroadcastTo"):
+        x, y = op.inputs[0], op.outputs[0]
+        return x if y.shape.is_fully_defined() and x.shape == y.shape else None
+    if kind in ("Sum", "Mean", "Prod", "Max", "Min", "All", "Any"):
+        axes = _constant(op.inputs[1])
+        return op.inputs[0] if axes is not None and axes.size == 0 else None
+    if kind == "Transpose":
+        perm = _constant(op.inputs[1])
+        return op.inputs[0] if perm is not None and list(perm) == list(range(len(perm))) else None
+    if kind == "AddN" and len(op.inputs) == 1:
+        return op.inputs[0]
+    if kind == "Cast" and op.inputs[0].dtype is op.outputs[0].dtype:
+        return op.inputs[0]
+    if kind in ("Mul", "RealDiv") and _is(op.inputs[1], 1) and op.inputs[0].shape == op.outputs[0].shape:
+        return op.inputs[0] if op.outputs[0].shape.is_fully_defined() else None
+    if kind == "Mul" and _is(op.inputs[0], 1) and op.inputs[1].shape == op.outputs[0].shape:
+        return op.inputs[1] if op.outputs[0].shape.is_fully_defined() else None
+    return None
+
+
+def _constant(t: Tensor) -> Array | None:
+    return t.op.attrs["value"].reshape(-1) if t.op.type == "Const" else None
+
+
+def _is(t: Tensor, number: int) -> bool:
+    return t.op.type == "Const" and t.op.attrs["value"].size == 1 and t.op.attrs["value"].reshape(-1)[0] == number
+

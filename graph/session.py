@@ -1,0 +1,272 @@
+"""Session: runs parts of a graph and keeps the values of its variables.
+
+``run`` looks up a cached plan by (fetches, feeds); a plan holds one executable for each set of feed shapes. What
+executes is a backend: the C++ runtime where it is built (kernels/ registers it), the NumPy interpreter otherwise.
+Threads may share a session; building the graph meanwhile is the caller's affair.
+"""
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+
+from .define import to_array
+from .errors import Error, GraphError, InvalidArgumentError
+from .fetches import Fetches, key_of
+from .graph import Graph, GraphKeys, get_default_graph
+from .interpreter import Interpreter, State
+from .operation import Operation, Tensor, at_site
+from .passes import Program, extract, optimise
+from .shapes import TensorShape
+
+Run = Callable[[Sequence[Any]], "list[Any]"]
+
+_MOST_SHAPES = 8  # after that many shapes of one plan's feeds, one executable without them serves all
+
+
+class Backend(Protocol):
+    """What executes programs, and where its variables live. One instance belongs to one session."""
+
+    def compile(self, program: Program) -> Run:
+        """A function from feed arrays (by `_Arg` index) to fetched arrays (by `_Retval` index)."""
+
+    def reset(self, container: str) -> None:
+        """Forgets the variables of a container."""
+
+
+class Reference:
+    """The NumPy interpreter as a backend."""
+
+    def __init__(self) -> None:
+        self.state = State()
+
+    def compile(self, program: Program) -> Run:
+        return Interpreter(program.graph, self.state).run
+
+    def reset(self, container: str) -> None:
+        self.state.reset(container)
+
+
+BACKENDS: dict[str, Callable[[], Backend]] = {"reference": Reference}  # written at import only
+
+
+class Session:
+    """Runs operations of one graph.
+
+        with rf.Session() as session:
+            session.run(rf.global_variables_initializer())
+            loss_value, _ = session.run([loss, train_op], {x: batch})
+    """
+
+    def __init__(self, target: str = "", graph: Graph | None = None, config: Any = None, backend: str | None = None) -> None:
+        """Args: target: must be "" (ringflow runs in this process); graph: default the default graph; backend: "cpp" or
+        "reference" (default: "cpp" where it is built)."""
+        if target:
+            raise InvalidArgumentError(f"[Session] target {target!r}: there are no servers here. Fix: leave it out, and start "
+                                       "several ranks with mpirun")
+        self._graph = graph if graph is not None else get_default_graph()
+        name = backend or ("cpp" if "cpp" in BACKENDS else "reference")
+        if name not in BACKENDS:
+            raise InvalidArgumentError(f"[Session] no backend is named {name!r}: there are {', '.join(BACKENDS)}")
+        self.backend = BACKENDS[name]()
+        self._plans: dict[Any, _Plan] = {}
+        self._started: set[Operation] = set()
+        self._lock = threading.RLock()
+        self._closed = False
+        self._entered: list[Any] = []
+
+    @property
+    def graph(self) -> Graph:
+        return self._graph
+
+    # ---- running
+    def run(self, fetches: Any, feed_dict: Any = None, options: Any = None, run_metadata: Any = None) -> Any:
+        """The values of `fetches`: a tensor, operation (None), variable or name of one, or lists, tuples, dicts of them.
+
+        `feed_dict`: tensor (or its name) -> value; any tensor can be fed.
+        Raises: InvalidArgumentError for wrong feeds or fetches and failing kernels, FailedPreconditionError for an
+        uninitialised variable, each with the node's name and the line that made it.
+        """
+        feeds = feed_dict or {}
+        key = (key_of(fetches), tuple(feeds))
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plan(key, fetches, list(feeds))
+        return plan(list(feeds.values()))
+
+    def make_callable(self, fetches: Any, feed_list: Sequence[Any] = ()) -> Callable[..., Any]:
+        """A function of the feeds (by position) that runs `fetches`: ``run`` without looking anything up."""
+        plan = self._plan((key_of(fetches), tuple(feed_list)), fetches, list(feed_list))
+
+        def call(*values: Any) -> Any:
+            if len(values) != len(feed_list):
+                raise InvalidArgumentError(f"[callable] takes {len(feed_list)} values, {len(values)} were given")
+            return plan(values)
+
+        return call
+
+    def _plan(self, key: Any, fetches: Any, feed_keys: list[Any]) -> _Plan:
+        with self._lock:
+            if self._closed:
+                raise GraphError("[Session] the session is closed. Fix: make a new one")
+            plan = self._plans.get(key)
+            if plan is None:
+                feeds = [self._feed(f) for f in feed_keys]
+                if len(set(feeds)) != len(feeds):
+                    raise InvalidArgumentError("[feed] one tensor is fed twice, under two keys")
+                plan = self._plans[key] = _Plan(self, Fetches(self._graph, fetches), feeds)
+            return plan
+
+    def _feed(self, key: Any) -> Tensor:
+        element = self._graph.as_graph_element(key)
+        if isinstance(element, Operation):
+            if len(element.outputs) != 1:
+                raise InvalidArgumentError(f"[feed] {element!r} cannot be fed: it has {len(element.outputs)} outputs. "
+                                           "Fix: feed one of its tensors, 'name:0'")
+            element = element.outputs[0]
+        if element.is_ref or element.dtype.kind == "h":
+            raise InvalidArgumentError(f"[feed] {element!r} cannot be fed: it is a reference")
+        return element
+
+    def _compile(self, plan: _Plan, shapes: Sequence[TensorShape | None]) -> Run:
+        with self._lock:
+            program = extract(self._graph, plan.fetches.tensors, plan.fetches.operations, plan.feeds, shapes, self)
+            optimise(program)
+            for op in program.source_ops:
+                op.has_run = True
+            self._run_first(program)
+            return self.backend.compile(program)
+
+    def _run_first(self, program: Program) -> None:
+        """Operations that the graph wants run once before any plan that holds certain op types."""
+        types = {op.type for op in program.source_ops}
+        for needed, op in self._graph.get_collection(GraphKeys.BEFORE_FIRST_RUN):
+            if op not in self._started and not types.isdisjoint(needed) and op not in program.source_ops:
+                self._started.add(op)
+                self.run(op)
+
+    # ---- life
+    def close(self) -> None:
+        """Drops all plans and variables. Running afterwards is an error."""
+        with self._lock:
+            self._closed = True
+            self._plans.clear()
+            self.backend.reset("")
+
+    def reset(self, container: str = "") -> None:
+        """Forgets the variables of `container` (default: the unnamed one)."""
+        self.backend.reset(container)
+
+    def as_default(self) -> _Default:
+        """A context in which ``tensor.eval()`` and ``operation.run()`` use this session; it stays open afterwards."""
+        return _Default(self)
+
+    def __enter__(self) -> Session:
+        default = _Default(self)
+        default.__enter__()
+        self._entered.append(default)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._entered.pop().__exit__(kind, value, trace)
+        if not self._entered:
+            self.close()
+
+
+class _Plan:
+    """One set of fetches and feeds, with an executable for each set of feed shapes met."""
+
+    def __init__(self, session: Session, fetches: Fetches, feeds: list[Tensor]) -> None:
+        self.fetches = fetches
+        self.feeds = feeds
+        self._session = session
+        self._dtypes = [None if t.dtype.kind in "sh" else t.dtype.as_numpy_dtype for t in feeds]
+        self._by_shape: dict[Any, Run] = {}
+        self._any_shape: Run | None = None
+
+    def __call__(self, values: Sequence[Any]) -> Any:
+        arrays = [v if type(v) is np.ndarray and v.dtype == d and v.flags.c_contiguous else self._array(i, v)
+                  for i, (v, d) in enumerate(zip(values, self._dtypes))]
+        shapes = tuple([a.shape for a in arrays])
+        run = self._by_shape.get(shapes) or self._executable(shapes)
+        try:
+            return self.fetches.rebuild(run(arrays))
+        except Error as e:
+            raise self._located(e) from None
+
+    def _array(self, i: int, value: Any) -> Any:
+        t = self.feeds[i]
+        if isinstance(value, (Tensor, Operation)):
+            raise InvalidArgumentError(f"[feed] the value of {t.name!r} is a symbolic {value!r}. Fix: feed an array or number")
+        try:
+            return np.ascontiguousarray(to_array(value, t.dtype)).reshape(np.shape(value))
+        except Error as e:
+            raise at_site(InvalidArgumentError(f"[feed] {t.name!r}: {e.message}", t.op.name), t.op.site) from None
+
+    def _executable(self, shapes: tuple[tuple[int, ...], ...]) -> Run:
+        if len(self._by_shape) >= _MOST_SHAPES:
+            for t, shape in zip(self.feeds, shapes):
+                if not t.shape.is_compatible_with(shape):
+                    raise at_site(InvalidArgumentError(f"[feed] cannot feed a value of shape {TensorShape(shape)} for "
+                                                       f"{t.name!r}, which has shape {t.shape}.", t.op.name), t.op.site)
+            if self._any_shape is None:
+                self._any_shape = self._session._compile(self, [None] * len(shapes))
+            return self._any_shape
+        run = self._session._compile(self, [TensorShape(s) for s in shapes])
+        self._by_shape[shapes] = run
+        return run
+
+    def _located(self, error: Error) -> Error:
+        """`error` with the line that created the failing node."""
+        name = error.node
+        while name:  # nodes that passes made are named below the node they replace
+            op = self._session.graph._by_name.get(name)
+            if op is not None:
+                if op.type not in error.message:
+                    error.message = f"[{op.type}] {error.message}"
+                if name not in error.message:
+                    error.message += f" Node: {name!r}."
+                error.args = (error.message,)
+                return at_site(error, op.site)
+            name = name.rpartition("/")[0]
+        return error
+
+
+class _Default:
+    """Makes a session, and its graph, the default on this thread."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __enter__(self) -> Session:
+        self._graph = self._session.graph.as_default()
+        self._graph.__enter__()
+        _stack.sessions.append(self._session)
+        return self._session
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        _stack.sessions.remove(self._session)
+        self._graph.__exit__(kind, value, trace)
+
+
+class _Stack(threading.local):
+    def __init__(self) -> None:
+        self.sessions: list[Session] = []
+
+
+_stack = _Stack()
+
+
+def get_default_session() -> Session | None:
+    return _stack.sessions[-1] if _stack.sessions else None
+
+
+def default_session(where: str) -> Session:
+    """Raises: GraphError where no session is the default."""
+    session = get_default_session()
+    if session is None:
+        raise GraphError(f"[{where}] no default session. Fix: use `with rf.Session():`, or pass session=")
+    return session

@@ -1,0 +1,280 @@
+"""Variables: tensors that keep their value from run to run.
+
+A variable is a ``VariableV2`` node with an ``Assign`` that initialises it and an ``Identity`` that reads it. Its value
+lives in a container of the session's resources.
+"""
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from . import dtypes
+from .define import convert_to_tensor
+from .errors import AlreadyExistsError, GraphError, InvalidArgumentError, NotFoundError
+from .graph import Graph, GraphKeys, get_default_graph
+from .opdef import OPS
+from .operation import Operation, Tensor
+from .shapes import TensorShape
+
+
+class Variable:
+    """A variable with an initial value (a tensor, array, or a function that makes one)."""
+
+    def __init__(self, initial_value: Any = None, trainable: bool = True, collections: Sequence[str] | None = None,
+                 validate_shape: bool = True, name: str | None = None, dtype: Any = None, **ignored: Any) -> None:
+        """Args: trainable: whether optimizers update it; collections: where to list it (default global variables).
+
+        Raises: InvalidArgumentError where there is no initial value or its shape is not known.
+        """
+        unknown = set(ignored) - {"caching_device", "use_resource", "shape", "expected_shape", "constraint"}
+        if unknown:
+            raise TypeError(f"Variable() has no argument {unknown.pop()!r}")
+        if initial_value is None:
+            raise InvalidArgumentError("[Variable] initial_value is missing")
+        graph = get_default_graph()
+        with graph.control_dependencies(None), graph.name_scope(name or "Variable") as scope:
+            value = initial_value() if callable(initial_value) else initial_value
+            self._initial_value = convert_to_tensor(value, dtype, name="initial_value")
+            shape = self._initial_value.shape
+            if not shape.is_fully_defined() and validate_shape:
+                raise InvalidArgumentError(f"[Variable] initial_value must have a known shape: {self._initial_value!r}. "
+                                           "Fix: give the shape, or pass validate_shape=False")
+            self._ref: Tensor = _call("VariableV2", shape=shape, dtype=self._initial_value.dtype, name=scope)
+            with graph.device(self._ref.op.device or ""):
+                self._initializer: Operation = _call("Assign", self._ref, self._initial_value, name=scope + "Assign/",
+                                                     validate_shape=validate_shape).op
+                self._snapshot: Tensor = _call("Identity", self._ref, name=scope + "read/")
+        self.trainable = trainable
+        keys = list(collections) if collections is not None else [GraphKeys.GLOBAL_VARIABLES]
+        if trainable and GraphKeys.TRAINABLE_VARIABLES not in keys:
+            keys.append(GraphKeys.TRAINABLE_VARIABLES)
+        for key in keys:
+            graph.add_to_collection(key, self)
+
+    # ---- what it is
+    @property
+    def name(self) -> str:
+        return self._ref.name
+
+    @property
+    def op(self) -> Operation:
+        return self._ref.op
+
+    @property
+    def graph(self) -> Graph:
+        return self._ref.graph
+
+    @property
+    def dtype(self) -> dtypes.DType:
+        return self._ref.dtype
+
+    @property
+    def shape(self) -> TensorShape:
+        return self._ref.shape
+
+    def get_shape(self) -> TensorShape:
+        return self._ref.shape
+
+    @property
+    def device(self) -> str:
+        return self._ref.device
+
+    @property
+    def initializer(self) -> Operation:
+        return self._initializer
+
+    @property
+    def initial_value(self) -> Tensor:
+        return self._initial_value
+
+    def __repr__(self) -> str:
+        return f"<rf.Variable '{self.name}' shape={self.shape} dtype={self.dtype}>"
+
+    # ---- reading and writing
+    def value(self) -> Tensor:
+        """The value as of when the variable is first read in a run, before updates that it does not depend on."""
+        return self._snapshot
+
+    def read_value(self) -> Tensor:
+        """A new read, made under the current control dependencies."""
+        return _call("Identity", self._ref)  # type: ignore[no-any-return]
+
+    def initialized_value(self) -> Tensor:
+        """The initial value, for initialising another variable from it."""
+        with self.graph.control_dependencies([self._initializer]):
+            return self.read_value()
+
+    def assign(self, value: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+        return _call("Assign", self._ref, value, use_locking=use_locking, name=name)  # type: ignore[no-any-return]
+
+    def assign_add(self, delta: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+        return _call("AssignAdd", self._ref, delta, use_locking=use_locking, name=name)  # type: ignore[no-any-return]
+
+    def assign_sub(self, delta: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+        return _call("AssignSub", self._ref, delta, use_locking=use_locking, name=name)  # type: ignore[no-any-return]
+
+    def load(self, value: Any, session: Any = None) -> None:
+        """Sets the value in a session without growing the graph: runs the initializer with `value` fed."""
+        from .session import default_session
+
+        (session or default_session("load()")).run(self._initializer, {self._initial_value: value})
+
+    def eval(self, session: Any = None) -> Any:
+        return self._snapshot.eval(session=session)
+
+    # ---- how it enters graphs: reads as its snapshot, updates through its ref
+    def _as_tensor(self) -> Tensor:
+        return self._snapshot
+
+    def _as_ref_tensor(self) -> Tensor:
+        return self._ref
+
+    def _as_graph_element(self) -> Tensor:
+        return self._snapshot
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self._snapshot)
+
+    __array_priority__ = 100
+
+
+def _delegate(name: str) -> None:
+    def method(self: Variable, *args: Any) -> Any:
+        return getattr(self._snapshot, name)(*args)
+
+    setattr(Variable, name, method)
+
+
+for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "floordiv", "mod", "pow", "rpow",
+              "matmul", "neg", "abs", "lt", "le", "gt", "ge", "and", "or", "invert", "getitem"):
+    _delegate(f"__{_name}__")
+
+
+def _call(op: str, *args: Any, **kwargs: Any) -> Any:
+    return OPS[op](*args, **kwargs)  # type: ignore[operator]
+
+
+# ---- sharing variables by name
+
+class VariableScope:
+    """Where ``get_variable`` makes names: a prefix, whether existing variables are reused, and defaults."""
+
+    def __init__(self, name: str, reuse: bool | None, initializer: Any, store: dict[str, Variable]) -> None:
+        self.name = name
+        self.reuse = reuse
+        self.initializer = initializer
+        self.store = store
+
+    def reuse_variables(self) -> None:
+        self.reuse = True
+
+
+AUTO_REUSE = None  # reuse what exists, create what does not
+
+
+def get_variable_scope() -> VariableScope:
+    graph = get_default_graph()
+    if graph._variable_scope is None:
+        graph._variable_scope = VariableScope("", False, None, {})
+    return graph._variable_scope  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def variable_scope(name_or_scope: str | VariableScope | None, default_name: str | None = None, initializer: Any = None,
+                   reuse: bool | None = False, **_: Any) -> Iterator[VariableScope]:
+    """Variables of ``get_variable`` inside are named ``scope/name``; ``reuse=True`` fetches existing ones,
+    ``rf.AUTO_REUSE`` either."""
+    graph = get_default_graph()
+    outer = get_variable_scope()
+    if isinstance(name_or_scope, VariableScope):
+        name, leaf = name_or_scope.name, name_or_scope.name.rsplit("/", 1)[-1]
+        reuse = True if name_or_scope.reuse else reuse
+    else:
+        leaf = name_or_scope or graph.unique_name(default_name or "VariableScope", mark_as_used=False).rsplit("/", 1)[-1]
+        name = f"{outer.name}/{leaf}" if outer.name else leaf
+    inherited = True if outer.reuse and reuse is False else reuse
+    scope = VariableScope(name, inherited, initializer or outer.initializer, outer.store)
+    graph._variable_scope = scope
+    try:
+        with graph.name_scope(leaf):
+            yield scope
+    finally:
+        graph._variable_scope = outer
+
+
+def get_variable(name: str, shape: Any = None, dtype: Any = dtypes.float32, initializer: Any = None,
+                 regularizer: Callable[[Tensor], Tensor] | None = None, trainable: bool = True,
+                 collections: Sequence[str] | None = None, **_: Any) -> Variable:
+    """The variable `name` of the current variable scope, made on first use.
+
+    Args: initializer: an array, a tensor, or ``f(shape, dtype)`` (default Glorot uniform, zeros for integers).
+    Raises: AlreadyExistsError where it exists and the scope does not reuse; NotFoundError where it does not and the
+    scope only reuses; InvalidArgumentError where the shape differs.
+    """
+    scope = get_variable_scope()
+    full = f"{scope.name}/{name}" if scope.name else name
+    existing = scope.store.get(full)
+    if existing is not None:
+        if scope.reuse is False:
+            raise AlreadyExistsError(f"[get_variable] variable {full!r} already exists.{existing.op.where} "
+                                     "Fix: use variable_scope(..., reuse=True) or another name")
+        if shape is not None and not existing.shape.is_compatible_with(shape):
+            raise InvalidArgumentError(f"[get_variable] {full!r} has shape {existing.shape}, asked for {TensorShape(shape)}")
+        return existing
+    if scope.reuse is True:
+        raise NotFoundError(f"[get_variable] variable {full!r} does not exist. Fix: create it first, or use rf.AUTO_REUSE")
+    initializer = initializer if initializer is not None else scope.initializer
+    dtype = dtypes.as_dtype(dtype)
+    if initializer is None:
+        from .initializers import glorot_uniform_initializer, zeros_initializer
+
+        initializer = glorot_uniform_initializer() if dtype.is_floating else zeros_initializer()
+    if isinstance(initializer, type):
+        initializer = initializer()
+    if callable(initializer):
+        if shape is None:
+            raise InvalidArgumentError(f"[get_variable] {full!r} needs a shape")
+        dims = TensorShape(shape).known
+        make: Any = lambda: initializer(dims, dtype)  # noqa: E731
+    else:
+        make = initializer
+    graph = get_default_graph()
+    with graph.name_scope(""):
+        variable = Variable(make, trainable=trainable, collections=collections, name=full, dtype=dtype)
+    if variable.op.name != full:
+        raise GraphError(f"[get_variable] the name {full!r} is taken by an operation; the variable became {variable.op.name!r}")
+    scope.store[full] = variable
+    if regularizer is not None:
+        loss = regularizer(variable.value())
+        if loss is not None:
+            graph.add_to_collection(GraphKeys.REGULARIZATION_LOSSES, loss)
+    return variable
+
+
+# ---- all of them
+
+def global_variables(scope: str | None = None) -> list[Variable]:
+    return get_default_graph().get_collection(GraphKeys.GLOBAL_VARIABLES, scope)
+
+
+def local_variables(scope: str | None = None) -> list[Variable]:
+    return get_default_graph().get_collection(GraphKeys.LOCAL_VARIABLES, scope)
+
+
+def trainable_variables(scope: str | None = None) -> list[Variable]:
+    return get_default_graph().get_collection(GraphKeys.TRAINABLE_VARIABLES, scope)
+
+
+def variables_initializer(variables: Sequence[Variable], name: str = "init") -> Operation:
+    """An operation that sets all of `variables` to their initial values."""
+    graph = variables[0].graph if variables else get_default_graph()
+    return graph.create_op("NoOp", [], {}, name, control_inputs=[v.initializer for v in variables])
+
+
+def global_variables_initializer() -> Operation:
+    return variables_initializer(global_variables())
+
+
+def local_variables_initializer() -> Operation:
+    return variables_initializer(local_variables(), "init_local")

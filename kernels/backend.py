@@ -1,0 +1,49 @@
+"""The bridge to the C++ runtime: programs become GraphDef bytes, and bytes become an executable.
+
+The same bytes run from C++ alone. Variables live in a `_core.Resources` of the session.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ringflow import _core
+from ringflow.graph import errors
+from ringflow.graph.errors import Error
+from ringflow.graph.passes import Program
+from ringflow.graph.session import BACKENDS, Run
+from ringflow.graph.wire import to_graph_def
+
+
+def typed(error: _core.Error) -> Error:
+    """The exception class of graph/errors.py for a C++ error."""
+    return errors.BY_CODE.get(error.code, errors.UnknownError)(str(error), error.node)
+
+
+class CppBackend:
+    """Compiles programs with the C++ runtime."""
+
+    def __init__(self) -> None:
+        self.resources = _core.Resources()
+
+    def compile(self, program: Program) -> Run:
+        """Raises: the typed errors of graph/errors.py: UnimplementedError for a kernel that does not exist, ..."""
+        data = to_graph_def(program.graph, annotate=True).SerializeToString()
+        try:
+            run = _core.Executable(data, self.resources).run
+        except _core.Error as e:
+            raise typed(e) from None
+
+        def execute(feeds: Sequence[Any]) -> list[Any]:
+            try:
+                return run(feeds)
+            except _core.Error as e:
+                raise typed(e) from None
+
+        return execute
+
+    def reset(self, container: str) -> None:
+        self.resources.reset(container)
+
+
+BACKENDS["cpp"] = CppBackend
