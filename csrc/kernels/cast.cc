@@ -20,6 +20,8 @@ void convert(const S* x, D* y, int64_t n) {
     for (int64_t i = 0; i < n; ++i) {
       if constexpr (std::is_same_v<D, bool>)
         y[i] = x[i] != S(0);
+      else if constexpr (std::is_same_v<S, bool>)
+        y[i] = static_cast<D>(reinterpret_cast<const uint8_t*>(x)[i]);  // a conversion from bool is a branch
       else
         y[i] = static_cast<D>(x[i]);
     }

@@ -11,11 +11,12 @@ using namespace formula;
 // Select copies bits, so one kernel for each element size serves every dtype.
 template <class U>
 void select_same(const bool* condition, const U* a, const U* b, U* y, int64_t n) {
+  const uint8_t* chosen = reinterpret_cast<const uint8_t*>(condition);  // bool as a condition does not vectorise
   vectorised([=] {
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; ++i) {
       const U p = a[i], q = b[i];  // both are read, so that the choice needs no branch
-      y[i] = condition[i] ? p : q;
+      y[i] = chosen[i] != 0 ? p : q;
     }
   });
 }

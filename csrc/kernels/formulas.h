@@ -161,7 +161,7 @@ RF_UNARY(Relu6, x < T(0) ? T(0) : x > T(6) ? T(6) : x)
 RF_UNARY(Elu, x < T(0) ? math::expm1(x) : x)
 RF_UNARY(Sigmoid, math::sigmoid(x))
 RF_UNARY(Tanh, math::tanh(x))
-RF_UNARY(Softplus, Relu()(x) + math::log1p(math::exp(-math::abs(x))))
+RF_UNARY(Softplus, math::softplus(x))
 struct LeakyRelu {
   double alpha;
   template <class T>

@@ -199,4 +199,11 @@ inline T log1p(T x) {
   return log(u) - correction;
 }
 
+// log(1 + e^x) without overflow: max(x, 0) + log(1 + e), e = e^-|x| in [0, 1], where log needs no special case
+template <class T>
+inline T softplus(T x) {
+  const T e = exp(-abs(x)), u = T(1) + e;
+  return (x < T(0) ? T(0) : x) + (log_normal(u, T(0)) - (u - T(1) - e) / u);
+}
+
 }  // namespace rf::math
