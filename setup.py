@@ -1,4 +1,4 @@
-"""Builds ringflow's C++ modules with CMake, and is the PEP 517 backend that asks for build tools where they are missing.
+"""Builds ringflow's C++ modules with CMake, and is the PEP 517 backend: it asks for build tools where there are none.
 
 Metadata and the package map are in setup.cfg. Options come from the environment: RINGFLOW_MPI (auto, on, off),
 RINGFLOW_BLAS (wheel, site), CMAKE_ARGS (more arguments for CMake).
@@ -33,8 +33,9 @@ def find_tool(name: str, version_flag: str, minimum: tuple[int, int] = (0, 0)) -
         if tool is None:
             continue
         answer = subprocess.run([tool, version_flag], capture_output=True, text=True)
-        version = re.search(r"(\d+)\.(\d+)", answer.stdout) or re.search("()()", "")
-        if answer.returncode == 0 and tuple(int(v or 0) for v in version.groups()) >= minimum:
+        version = re.search(r"(\d+)\.(\d+)", answer.stdout)
+        found = (int(version[1]), int(version[2])) if version else (0, 0)
+        if answer.returncode == 0 and found >= minimum:
             return tool
     return None
 
@@ -86,11 +87,12 @@ class CMakeBuild(build_ext):
         if cmake is None or ninja is None:
             sys.exit("[build] cmake >= 3.18 and ninja are needed: not found. Fix: pip install cmake ninja.")
         build = Path(self.build_temp)
-        arguments = [f"-DPython_EXECUTABLE={sys.executable}", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
-        arguments += [f"-DMPI_C_COMPILER={mpicc}"] if mpicc else []
-        arguments += [f"-D{name}={os.environ[name]}" for name in ("RINGFLOW_MPI", "RINGFLOW_BLAS") if name in os.environ]
-        arguments += os.environ.get("CMAKE_ARGS", "").split()
-        self.configure(build, [cmake, "-S", str(ROOT), "-B", str(build), "-G", "Ninja", *arguments])
+        command = [cmake, "--no-warn-unused-cli", "-S", str(ROOT), "-B", str(build), "-G", "Ninja"]
+        command += [f"-DPython_EXECUTABLE={sys.executable}", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
+        command += [f"-DMPI_C_COMPILER={mpicc}"] if mpicc else []
+        command += [f"-D{name}={os.environ[name]}" for name in ("RINGFLOW_MPI", "RINGFLOW_BLAS") if name in os.environ]
+        command += os.environ.get("CMAKE_ARGS", "").split()
+        self.configure(build, command)
         # the machine may be shared: no more jobs than cores
         subprocess.run([cmake, "--build", str(build), "-j", str(len(os.sched_getaffinity(0)))], check=True)
         super().run()
@@ -105,8 +107,8 @@ class CMakeBuild(build_ext):
         if stamp.exists() and stamp.read_text() == key and (build / "build.ninja").exists():
             return
         build.mkdir(parents=True, exist_ok=True)
-        for old in [build / "CMakeCache.txt", *build.glob("*.so"), *Path(self.build_lib).glob("ringflow/*.so")]:
-            old.unlink(missing_ok=True)
+        for stale in [build / "CMakeCache.txt", *build.glob("*.so"), *Path(self.build_lib).glob("ringflow/*.so")]:
+            stale.unlink(missing_ok=True)
         subprocess.run(command, check=True)
         stamp.write_text(key)
 
