@@ -142,14 +142,24 @@ class Planner {
     return node.attr<Tensor>("value");
   }
 
+  // An op that updates a variable passes it on. For graphs whose `_output_dtypes` do not tell refs from values; without
+  // this the plan would reserve memory that nobody writes.
+  bool passes_variable_on(const PlanNode& p) {
+    if (p.inputs.empty() || storage(p.inputs[0]).place != Place::Variable || !value(p.inputs[0]).owner) return false;
+    for (const char* prefix : {"Assign", "Apply", "SparseApply", "Scatter"})
+      if (p.node.op.rfind(prefix, 0) == 0) return true;
+    return false;
+  }
+
   void give_storage(const PlanNode& p, Value& v, size_t k, bool ref, int position) {
     Storage s;
     s.first = s.last = position;
+    ref = ref || p.node.op == "VariableV2" || (k == 0 && passes_variable_on(p));
     if (p.node.op == "_Arg") {
       s.place = Place::Feed;
     } else if (p.node.op == "Const") {
       s.place = Place::Constant;
-    } else if (ref || p.node.op == "VariableV2") {
+    } else if (ref) {
       s.place = Place::Variable;
     } else if (p.kernel && p.kernel->sharing == Sharing::Alias && k < p.inputs.size()) {
       v.owner = false;

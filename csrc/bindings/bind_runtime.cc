@@ -1,0 +1,200 @@
+// Resources, Executable and the switches of the kernels. The GIL is released while a graph is planned (pinning may wait for
+// other ranks) and while it runs.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/simd.h"
+#include "bindings/numpy.h"
+#include "kernels/gemm.h"
+#include "kernels/kernel.h"
+#include "runtime/executor.h"
+#include "runtime/topology.h"
+
+namespace rf {
+namespace {
+
+std::shared_ptr<Variable> find_variable(const Resources& resources, const std::string& name, const std::string& container) {
+  const std::shared_ptr<Resource> resource = resources.find(container, name);
+  if (!resource)
+    fail(Code::NotFound, "[Resources] container '", container, "' has no variable '", name, "'. Fix: run its initializer first");
+  auto variable = std::dynamic_pointer_cast<Variable>(resource);
+  check(variable != nullptr, "[Resources] '", name, "' in container '", container, "' is not a variable");
+  return variable;
+}
+
+py::object get_variable(const Resources& resources, const std::string& name, const std::string& container) {
+  const Tensor& value = find_variable(resources, name, container)->value;
+  if (!value.initialized()) fail(Code::FailedPrecondition, "Attempting to use uninitialized value ", name);
+  Tensor copy(value.dtype(), value.shape());
+  if (value.bytes() != 0) std::memcpy(copy.raw(), value.raw(), value.bytes());
+  return to_array(copy);
+}
+
+void set_variable(Resources& resources, const std::string& name, py::handle array, const std::string& container) {
+  const Tensor from = borrow_array(array, "the value of a variable");
+  Tensor& to = resources.find_or_create<Variable>(container, name)->value;
+  if (!to.initialized())
+    to = Tensor(from.dtype(), from.shape());
+  else
+    check(to.dtype() == from.dtype() && to.shape() == from.shape(), "[Resources] variable '", name, "' is ",
+          name_of(to.dtype()), " ", to.shape(), ": received ", name_of(from.dtype()), " ", from.shape());
+  if (from.bytes() != 0) std::memcpy(to.raw(), from.raw(), from.bytes());
+}
+
+[[noreturn]] void refuse_feed(const Executable& executable, size_t i, py::handle feed) {
+  const Argument& a = executable.arguments()[i];
+  const std::string where = text("feed ", i, " ('", a.name, "') must be a C-contiguous NumPy array of ", name_of(a.dtype), ": received ");
+  if (!is_array(feed)) throw py::type_error(where + Py_TYPE(feed.ptr())->tp_name);
+  throw py::type_error(where + py::str(feed.attr("dtype")).cast<std::string>() +
+                       (is_dense(feed) ? "" : ", not contiguous, not aligned or of too many dimensions"));
+}
+
+// The feeds of one run as tensors, and a hold on the arrays: the list may change while the GIL is released.
+class Feeds {
+ public:
+  Feeds(const Executable& executable, py::handle feeds) {
+    if (!PyList_Check(feeds.ptr()) && !PyTuple_Check(feeds.ptr()))
+      throw py::type_error(text("feeds must be a list: received ", Py_TYPE(feeds.ptr())->tp_name));
+    const size_t n = static_cast<size_t>(PySequence_Fast_GET_SIZE(feeds.ptr()));
+    PyObject** items = PySequence_Fast_ITEMS(feeds.ptr());
+    const std::vector<Argument>& arguments = executable.arguments();
+    tensors_.resize(n);
+    arrays_.reserve(n);
+    for (size_t i = 0; i < n; ++i) {
+      const py::handle feed = items[i];
+      if (i >= arguments.size() || arguments[i].name.empty()) continue;  // nothing reads it
+      DType dtype = is_array(feed) && is_dense(feed) ? dtype_of_array(feed) : DType::Invalid;
+      if (dtype == DType::UInt16 && arguments[i].dtype == DType::BFloat16) dtype = DType::BFloat16;
+      if (dtype != arguments[i].dtype) refuse_feed(executable, i, feed);
+      tensors_[i] = borrow_array(feed, dtype);
+      arrays_.push_back(py::reinterpret_borrow<py::object>(feed));
+    }
+  }
+  const std::vector<Tensor>& tensors() const { return tensors_; }
+
+ private:
+  std::vector<Tensor> tensors_;
+  std::vector<py::object> arrays_;
+};
+
+// Cheaper than py::gil_scoped_release, which looks up pybind11's own thread state.
+class WithoutGil {
+ public:
+  WithoutGil() : state_(PyEval_SaveThread()) {}
+  ~WithoutGil() { PyEval_RestoreThread(state_); }
+  WithoutGil(const WithoutGil&) = delete;
+  WithoutGil& operator=(const WithoutGil&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
+
+py::list to_list(const std::vector<Tensor>& tensors) {
+  py::list list(tensors.size());
+  for (size_t i = 0; i < tensors.size(); ++i)
+    PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(i), to_array(tensors[i]).release().ptr());
+  return list;
+}
+
+py::list run(Executable& executable, py::handle feeds) {
+  const Feeds arguments(executable, feeds);
+  std::vector<Tensor> results;
+  {
+    WithoutGil released;
+    results = executable.run(arguments.tensors());
+  }
+  return to_list(results);
+}
+
+py::tuple run_timed(Executable& executable, py::handle feeds) {
+  const Feeds arguments(executable, feeds);
+  std::vector<std::pair<std::string, double>> times;
+  std::vector<Tensor> results;
+  {
+    WithoutGil released;
+    results = executable.run_timed(arguments.tensors(), times);
+  }
+  return py::make_tuple(to_list(results), times);
+}
+
+py::object shape_or_none(const PartialShape& shape) {
+  if (shape.unknown_rank) return py::none();
+  py::tuple dims(shape.dims.size());
+  for (size_t i = 0; i < shape.dims.size(); ++i) dims[i] = shape.dims[i] < 0 ? py::object(py::none()) : py::int_(shape.dims[i]);
+  return dims;
+}
+
+py::list arguments(const Executable& executable) {
+  py::list list;
+  for (const Argument& a : executable.arguments()) list.append(py::make_tuple(a.name, name_of(a.dtype), shape_or_none(a.shape)));
+  return list;
+}
+
+py::list kernels() {
+  py::list list;
+  for (const auto& [op, dtypes] : registered_kernels()) {
+    py::list names;
+    for (DType d : dtypes) names.append(name_of(d));
+    list.append(py::make_tuple(op, names));
+  }
+  return list;
+}
+
+size_t parse(const py::bytes& graph_def) {
+  const std::string_view bytes = graph_def;
+  const GraphDef graph = parse_graph(bytes.data(), bytes.size());
+  link(graph.nodes);
+  return graph.nodes.size();
+}
+
+void limit_isa_by_name(const std::string& name) {
+  for (Isa most : {Isa::Baseline, Isa::Avx2, Isa::Avx512})
+    if (name == name_of(most)) return limit_isa(most);
+  throw py::value_error("isa must be 'baseline', 'avx2' or 'avx512': received '" + name + "'");
+}
+
+}  // namespace
+
+void bind_runtime(py::module_& m) {
+  py::class_<Resources, std::shared_ptr<Resources>>(m, "Resources")
+      .def(py::init<>())
+      .def("names", &Resources::names, "Every (container, name), sorted.")
+      .def("reset", &Resources::reset, py::arg("container") = "", "Drops a container and all in it.")
+      .def("get", &get_variable, py::arg("name"), py::arg("container") = "", "A copy of a variable's value.")
+      .def("set", &set_variable, py::arg("name"), py::arg("value"), py::arg("container") = "",
+           "Sets a variable, made here if need be. Not while a graph that uses it runs.");
+
+  py::class_<Executable, std::shared_ptr<Executable>>(m, "Executable")
+      .def(py::init([](const py::bytes& graph_def, std::shared_ptr<Resources> resources) {
+             const std::string_view bytes = graph_def;
+             WithoutGil released;
+             return std::make_shared<Executable>(bytes.data(), bytes.size(), std::move(resources));
+           }),
+           py::arg("graph_def"), py::arg("resources"))
+      .def("run", &run, py::arg("feeds"))
+      .def("run_timed", &run_timed, py::arg("feeds"), "(results, [(node, microseconds)] in order of execution)")
+      .def("arguments", &arguments, "(name, dtype, shape) by index; name '' where nothing reads the feed.")
+      .def("results",
+           [](const Executable& e) {
+             py::list names;
+             for (DType d : e.result_dtypes()) names.append(name_of(d));
+             return names;
+           },
+           "The dtype of each result.")
+      .def("describe", &Executable::describe, "The plan as text, a line for each node in order of execution.")
+      .def("arena_bytes", &Executable::arena_bytes)
+      .def("num_steps", &Executable::num_steps);
+
+  m.def("kernels", &kernels, "(op, [dtype names]) of every kernel; no names: any dtype.");
+  m.def("parse", &parse, py::arg("graph_def"), "The number of nodes of a GraphDef whose inputs all resolve.");
+  m.def("isa", [] { return name_of(isa()); }, "The instruction set that the kernels use.");
+  m.def("limit_isa", &limit_isa_by_name, py::arg("name"), "Caps isa() at 'baseline', 'avx2' or 'avx512'.");
+  m.def("set_blas_threads", &set_blas_threads, py::arg("threads"));
+}
+
+}  // namespace rf
