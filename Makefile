@@ -71,5 +71,6 @@ $(VENV)/ready-%: setup.py setup.cfg pyproject.toml
 	    echo '[make] $(BASE) cannot make a virtual environment. Fix: apt-get install python3-venv (as root).' >&2; exit 1; }
 	$(PYTHON) -m pip install -q 'setuptools>=70.1'
 	$(PYTHON) -m pip install -q $$($(PYTHON) setup.py requirements)
+	$(compile)
 	$(PYTHON) -m pip install -q --no-build-isolation -e '.[$(extras_$*)]'
 	@touch $(VENV)/ready-examples $@

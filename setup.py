@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from setuptools import Extension, build_meta, setup
@@ -19,6 +20,7 @@ from setuptools.build_meta import *  # noqa: F403  (the other hooks of the backe
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
+BUILD = ROOT / "build" / str(sys.implementation.cache_tag)  # setuptools' own is a temporary one for editable installs
 MODULES = ("ringflow._core", "ringflow._mpi")
 
 
@@ -86,34 +88,36 @@ class CMakeBuild(build_ext):
         cmake, ninja, mpicc = find_cmake(), find_ninja(), find_mpicc()
         if cmake is None or ninja is None:
             sys.exit("[build] cmake >= 3.18 and ninja are needed: not found. Fix: pip install cmake ninja.")
-        build = Path(self.build_temp)
-        command = [cmake, "--no-warn-unused-cli", "-S", str(ROOT), "-B", str(build), "-G", "Ninja"]
+        command = [cmake, "-S", str(ROOT), "-B", str(BUILD), "-G", "Ninja"]
         command += [f"-DPython_EXECUTABLE={sys.executable}", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
         command += [f"-DMPI_C_COMPILER={mpicc}"] if mpicc else []
         command += [f"-D{name}={os.environ[name]}" for name in ("RINGFLOW_MPI", "RINGFLOW_BLAS") if name in os.environ]
         command += os.environ.get("CMAKE_ARGS", "").split()
-        self.configure(build, command)
+        self.configure(command)
         # the machine may be shared: no more jobs than cores
-        subprocess.run([cmake, "--build", str(build), "-j", str(len(os.sched_getaffinity(0)))], check=True)
+        subprocess.run([cmake, "--build", str(BUILD), "-j", str(len(os.sched_getaffinity(0)))], check=True)
         super().run()
 
-    def configure(self, build: Path, command: list[str]) -> None:
-        """Configures when the command or the environment of this Python differs from the last time.
+    def configure(self, command: list[str]) -> None:
+        """Configures when the command, the compiler or the place of a build requirement differs from the last time.
 
         CMake's cache is dropped then: under pip's build isolation it is full of paths that no longer exist.
         """
-        key = "\n".join([*command, *sys.path])
-        stamp = build / "configured.txt"
-        if stamp.exists() and stamp.read_text() == key and (build / "build.ninja").exists():
+        specs = [find_spec(name) for name in ("pybind11", "scipy_openblas32")]
+        compiler = [os.environ.get(name, "") for name in ("CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS")]
+        key = "\n".join(command + compiler + [spec.origin or "" for spec in specs if spec])
+        stamp = BUILD / "configured.txt"
+        if stamp.exists() and stamp.read_text() == key:
             return
-        build.mkdir(parents=True, exist_ok=True)
-        for stale in [build / "CMakeCache.txt", *build.glob("*.so"), *Path(self.build_lib).glob("ringflow/*.so")]:
+        BUILD.mkdir(parents=True, exist_ok=True)
+        old_modules = [*BUILD.glob("*.so"), *Path(self.build_lib).glob("ringflow/*.so")]
+        for stale in [stamp, BUILD / "CMakeCache.txt", *old_modules]:
             stale.unlink(missing_ok=True)
         subprocess.run(command, check=True)
         stamp.write_text(key)
 
     def build_extension(self, ext: Extension) -> None:
-        built = Path(self.build_temp) / os.path.basename(self.get_ext_filename(ext.name))
+        built = BUILD / os.path.basename(self.get_ext_filename(ext.name))
         if built.exists():
             os.makedirs(os.path.dirname(self.get_ext_fullpath(ext.name)), exist_ok=True)
             self.copy_file(str(built), self.get_ext_fullpath(ext.name))
