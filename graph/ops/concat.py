@@ -1,0 +1,395 @@
+"""Ops that join tensors and take them apart: concatenation, stacking, splitting, partition and stitch."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..constant import constant_value
+from ..define import Array, convert_to_tensor, define
+from ..dtypes import FIXED, INDEX
+from ..errors import InvalidArgumentError
+from ..opdef import attr
+from ..operation import Operation, Tensor
+from ..samples import normal
+from ..shapes import UNKNOWN, TensorShape
+from .array import zeros_like
+from .rules import arg_name, axis_index, build, ranked, same_dim, shape_tensor
+from .shape_ops import INDEX_ATTR, reshape
+
+
+def _given(op: Operation, grads: Sequence[Tensor | None]) -> list[Tensor]:
+    """The gradients of all outputs: zeros for outputs that nothing depends on."""
+    return [zeros_like(t) if g is None else g for g, t in zip(grads, op.outputs)]
+
+
+# ---- along an axis
+@define("ConcatV2(values: N*T, axis: Tidx) -> output: T", T=FIXED, Tidx=INDEX_ATTR)
+def concat_op(values: list[Array], axis: Array) -> Array:
+    """The values one after another along `axis` (); their other dimensions are equal."""
+    at = axis_index("ConcatV2", "axis", int(axis), values[0].ndim)
+    try:
+        return np.concatenate(values, at)
+    except ValueError:
+        raise InvalidArgumentError(f"[ConcatV2] shapes differ outside axis {at}: {', '.join(str(v.shape) for v in values)}"
+                                   ) from None
+
+
+@concat_op.shape
+def _(op: Operation) -> list[TensorShape]:
+    values, axis = op.inputs[:-1], constant_value(op.inputs[-1])
+    ranked(op, len(values), 0)
+    rank = next((t.shape.rank for t in values if t.shape.rank is not None), None)
+    if rank is None:
+        return [UNKNOWN]
+    shapes = [ranked(op, i, rank) for i in range(len(values))]
+    if axis is None:
+        return [shapes[0] if len(shapes) == 1 else TensorShape([None] * rank)]
+    at = axis_index(op.type, "axis", int(axis), rank)
+    dims = list(shapes[0])
+    for shape in shapes[1:]:
+        for k, d in enumerate(shape):
+            if k == at:
+                dims[k] = None if d is None or dims[k] is None else dims[k] + d  # type: ignore[operator]
+            else:
+                dims[k] = same_dim(op, f"dimension {k} differs outside axis {at}", dims[k], d)
+    return [TensorShape(dims)]
+
+
+@concat_op.gradient
+def _(op: Operation, grad: Tensor) -> list[Any]:
+    values, axis = op.inputs[:-1], op.inputs[-1]
+    if len(values) == 1:
+        return [grad, None]
+    at = constant_value(axis)
+    sizes = [None if at is None or t.shape.rank is None else t.shape[int(at)] for t in values]
+    if None not in sizes:
+        if len(set(sizes)) == 1:
+            return [*split_op(np.int32(at), grad, num_split=len(values)), None]
+        return [*split_v(grad, np.array(sizes, np.int64), np.int32(at), num_split=len(values)), None]
+    shapes = build("ShapeN", values)
+    if axis.dtype is not dtypes.int32:
+        axis = build("Cast", axis, DstT=dtypes.int32)
+    return [*[build("Slice", grad, begin, size) for begin, size in zip(concat_offset(axis, shapes), shapes)], None]
+
+
+concat_op.sample([normal(2, 3), normal(2, 2)], np.array(1, np.int32))
+concat_op.sample([normal(1, 3), normal(2, 3), normal(0, 3)], np.array(0, np.int32))
+concat_op.sample([normal(2, 2, 3), normal(2, 2, 3)], np.array(-2, np.int64))
+concat_op.sample([normal(4)], np.array(0, np.int32))
+
+
+@define("ConcatOffset(concat_dim: int32, shape: N*shape_type) -> offset: N*shape_type", shape_type=INDEX_ATTR,
+        differentiable=False)
+def concat_offset(concat_dim: Array, shape: list[Array]) -> list[Array]:
+    """Where each part begins in the concatenation of N tensors of these shapes: offset[i] (rank,)."""
+    at = axis_index("ConcatOffset", "concat_dim", int(concat_dim), shape[0].size)
+    offsets, total = [], 0
+    for s in shape:
+        if s.size != shape[0].size or any(a != b for k, (a, b) in enumerate(zip(s, shape[0])) if k != at):
+            raise InvalidArgumentError(f"[ConcatOffset] shapes differ outside axis {at}: {s.tolist()} and {shape[0].tolist()}")
+        offset = np.zeros_like(s)
+        offset[at] = total
+        total += int(s[at])
+        offsets.append(offset)
+    return offsets
+
+
+@concat_offset.shape
+def _(op: Operation) -> list[TensorShape]:
+    return [t.shape.with_rank(1) for t in op.inputs[1:]]
+
+
+concat_offset.sample(np.array(1, np.int32), [np.array([2, 3], np.int32), np.array([2, 5], np.int32), np.array([2, 0], np.int32)])
+concat_offset.sample(np.array(-1, np.int32), [np.array([2, 3], np.int64), np.array([2, 5], np.int64)])
+concat_offset.sample(np.array(0, np.int32), [np.array([4], np.int32)])
+
+
+@define("Split(split_dim: int32, value: T) -> output: num_split*T", T=FIXED)
+def split_op(split_dim: Array, value: Array, *, num_split: int) -> list[Array]:
+    """`value` in `num_split` equal parts along `split_dim` ()."""
+    at = axis_index("Split", "split_dim", int(split_dim), value.ndim)
+    _check_divides(value.shape[at], num_split, at)
+    return np.split(value, num_split, at)
+
+
+def _check_divides(size: int, parts: int, axis: int) -> None:
+    if parts < 1 or size % parts:
+        raise InvalidArgumentError(f"[Split] 'num_split' must divide the dimension: axis {axis} has {size}, num_split is {parts}")
+
+
+@split_op.shape
+def _(op: Operation) -> list[TensorShape]:
+    x, at, n = op.inputs[1].shape, constant_value(op.inputs[0]), op.attrs["num_split"]
+    ranked(op, 0, 0)
+    if x.dims is None:
+        return [UNKNOWN] * n
+    if at is None:
+        return [TensorShape([None] * len(x.dims))] * n
+    axis = axis_index(op.type, "split_dim", int(at), len(x.dims))
+    dims = list(x.dims)
+    size = dims[axis]
+    if size is not None:
+        _check_divides(size, n, axis)
+        dims[axis] = size // n
+    return [TensorShape(dims)] * n
+
+
+@split_op.gradient
+def _(op: Operation, *grads: Tensor | None) -> list[Any]:
+    return [None, concat_op(_given(op, grads), op.inputs[0])]
+
+
+split_op.sample(np.array(1, np.int32), normal(2, 6), num_split=3)
+split_op.sample(np.array(-2, np.int32), normal(4, 3), num_split=2)
+split_op.sample(np.array(0, np.int32), normal(3, 2, 2), num_split=1)
+split_op.sample(np.array(1, np.int32), normal(2, 0), num_split=2)
+
+
+@define("SplitV(value: T, size_splits: Tlen, split_dim: int32) -> output: num_split*T", T=FIXED,
+        Tlen=attr("type", dtypes.int64, INDEX))
+def split_v(value: Array, size_splits: Array, split_dim: Array, *, num_split: int) -> list[Array]:
+    """`value` in parts of size_splits[i] along `split_dim` (). size_splits: (num_split,), one may be -1: the rest."""
+    at = axis_index("SplitV", "split_dim", int(split_dim), value.ndim)
+    sizes = _sizes([int(s) for s in size_splits], value.shape[at], num_split)
+    return np.split(value, np.cumsum(sizes)[:-1], at)
+
+
+def _sizes(sizes: list[int], total: int, parts: int) -> list[int]:
+    rest = total - sum(s for s in sizes if s != -1)
+    filled = [rest if s == -1 else s for s in sizes]
+    if len(sizes) != parts or sizes.count(-1) > 1 or min(filled, default=0) < 0 or sum(filled) != total:
+        raise InvalidArgumentError(f"[SplitV] 'size_splits' must be {parts} sizes that add up to {total}: got {sizes}")
+    return filled
+
+
+@split_v.shape
+def _(op: Operation) -> list[TensorShape]:
+    x, sizes, at, n = op.inputs[0].shape, constant_value(op.inputs[1]), constant_value(op.inputs[2]), op.attrs["num_split"]
+    if x.dims is None:
+        return [UNKNOWN] * n
+    if at is None:
+        return [TensorShape([None] * len(x.dims))] * n
+    axis = axis_index(op.type, "split_dim", int(at), len(x.dims))
+    parts: list[int | None] = [None] * n
+    total = x.dims[axis]
+    if sizes is not None and total is not None:
+        parts = list(_sizes(sizes.tolist(), total, n))
+    elif sizes is not None:
+        parts = [None if s < 0 else s for s in sizes.tolist()]
+    return [TensorShape([*x.dims[:axis], p, *x.dims[axis + 1:]]) for p in parts]
+
+
+@split_v.gradient
+def _(op: Operation, *grads: Tensor | None) -> list[Any]:
+    return [concat_op(_given(op, grads), op.inputs[2]), None, None]
+
+
+split_v.sample(normal(2, 6), np.array([1, 0, 5], np.int64), np.array(1, np.int32), num_split=3)
+split_v.sample(normal(5, 2), np.array([2, -1], np.int32), np.array(0, np.int32), num_split=2)
+split_v.sample(normal(2, 3), np.array([3], np.int64), np.array(-1, np.int32), num_split=1)
+
+
+# ---- along a new axis
+@define("Pack(values: N*T) -> output: T", T=FIXED, axis=0)
+def pack(values: list[Array], *, axis: int) -> Array:
+    """The N values, of one shape, along a new axis of size N at `axis`."""
+    if any(v.shape != values[0].shape for v in values):
+        raise InvalidArgumentError(f"[Pack] all values must have one shape: {', '.join(str(v.shape) for v in values)}")
+    return np.stack(values, axis_index("Pack", "axis", axis, values[0].ndim + 1))
+
+
+@pack.shape
+def _(op: Operation) -> list[TensorShape]:
+    shape = UNKNOWN
+    for i, t in enumerate(op.inputs):
+        if not shape.is_compatible_with(t.shape):
+            raise InvalidArgumentError(f"[Pack] all values must have one shape: '{arg_name(op, i)}' is {t.shape}, those "
+                                       f"before it {shape}")
+        shape = shape.merge_with(t.shape)
+    if shape.dims is None:
+        return [UNKNOWN]
+    at = axis_index("Pack", "axis", op.attrs["axis"], len(shape.dims) + 1)
+    return [TensorShape([*shape.dims[:at], op.attrs["N"], *shape.dims[at:]])]
+
+
+@pack.gradient
+def _(op: Operation, grad: Tensor) -> list[Any]:
+    parts: list[Any] = unpack(grad, num=op.attrs["N"], axis=op.attrs["axis"])
+    return parts
+
+
+pack.sample([normal(2, 3), normal(2, 3)])
+pack.sample([normal(2, 3), normal(2, 3), normal(2, 3)], axis=-1)
+pack.sample([normal(2, 3)], axis=1)
+pack.sample([normal(), normal()])
+pack.sample([normal(0), normal(0)])
+
+
+@define("Unpack(value: T) -> output: num*T", T=FIXED, axis=0)
+def unpack(value: Array, *, num: int, axis: int) -> list[Array]:
+    """The `num` slices of `value` along `axis`, which has that size and goes away."""
+    at = axis_index("Unpack", "axis", axis, value.ndim)
+    _check_num(value.shape[at], num, at)
+    return [value.take(i, at) for i in range(num)]
+
+
+def _check_num(size: int | None, num: int, axis: int) -> None:
+    if size not in (num, None):
+        raise InvalidArgumentError(f"[Unpack] 'num' must be the dimension: axis {axis} has {size}, num is {num}")
+
+
+@unpack.shape
+def _(op: Operation) -> list[TensorShape]:
+    x, num = op.inputs[0].shape, op.attrs["num"]
+    if x.dims is None:
+        return [UNKNOWN] * num
+    at = axis_index("Unpack", "axis", op.attrs["axis"], len(x.dims))
+    _check_num(x.dims[at], num, at)
+    return [TensorShape([*x.dims[:at], *x.dims[at + 1:]])] * num
+
+
+@unpack.gradient
+def _(op: Operation, *grads: Tensor | None) -> list[Any]:
+    return [pack(_given(op, grads), axis=op.attrs["axis"])]
+
+
+unpack.sample(normal(2, 3), num=2)
+unpack.sample(normal(2, 3), num=3, axis=-1)
+unpack.sample(normal(4), num=4)
+unpack.sample(normal(2, 1, 0), num=1, axis=1)
+
+
+# ---- by indices
+@define("DynamicStitch(indices: N*int32, data: N*T) -> merged: T", T=FIXED)
+def dynamic_stitch(indices: list[Array], data: list[Array]) -> Array:
+    """merged[indices[m][i, ...]] = data[m][i, ...]; of equal indices the last wins, rows without an index are 0.
+
+    indices[m]: any shape S; data[m]: S + R; merged: (largest index + 1,) + R.
+    """
+    n = max((int(i.max()) + 1 for i in indices if i.size), default=0)
+    row = data[0].shape[indices[0].ndim:]
+    merged = np.zeros((n, *row), data[0].dtype)
+    for i, d in zip(indices, data):
+        if d.shape != i.shape + row:
+            raise InvalidArgumentError(f"[DynamicStitch] data {d.shape} does not begin with its indices' shape {i.shape} and "
+                                       f"end with {row}")
+        if i.size and i.min() < 0:
+            raise InvalidArgumentError(f"[DynamicStitch] an index is negative: {int(i.min())}")
+        merged[i] = d
+    return merged
+
+
+@dynamic_stitch.shape
+def _(op: Operation) -> list[TensorShape]:
+    n = op.attrs["N"]
+    row, largest = UNKNOWN, -1
+    for m in range(n):
+        i, d = op.inputs[m], op.inputs[n + m]
+        value = constant_value(i)
+        largest = -2 if value is None or largest == -2 else max(largest, int(value.max(initial=-1)))
+        if i.shape.rank is not None and d.shape.dims is not None:
+            ranked(op, n + m, i.shape.rank, at_least=True)
+            if not i.shape.is_compatible_with(d.shape.dims[:i.shape.rank]):
+                raise InvalidArgumentError(f"[DynamicStitch] data[{m}] {d.shape} does not begin with indices[{m}]'s shape {i.shape}")
+            row = row.merge_with(d.shape.dims[i.shape.rank:])
+    return [TensorShape([None if largest == -2 else largest + 1]).concatenate(row)]
+
+
+@dynamic_stitch.gradient
+def _(op: Operation, grad: Tensor) -> list[Any]:
+    n = op.attrs["N"]
+    return [None] * n + [build("GatherV2", grad, i, 0) for i in op.inputs[:n]]
+
+
+dynamic_stitch.sample([np.array([0, 2], np.int32), np.array([1, 3], np.int32)], [normal(2, 3), normal(2, 3)])
+dynamic_stitch.sample([np.array([[0], [1]], np.int32), np.array(2, np.int32)], [normal(2, 1, 2), normal(2)])
+dynamic_stitch.sample([np.array([0, 1], np.int32), np.array([1], np.int32)], [normal(2), normal(1)], gradient=False)
+dynamic_stitch.sample([np.zeros(0, np.int32)], [normal(0, 2)])
+
+
+@define("DynamicPartition(data: T, partitions: int32) -> outputs: num_partitions*T", T=FIXED)
+def dynamic_partition(data: Array, partitions: Array, *, num_partitions: int) -> list[Array]:
+    """outputs[i] = the rows of `data` with partitions == i, in order.
+
+    partitions: any shape S, in [0, num_partitions); data: S + R; outputs[i]: (n_i,) + R.
+    """
+    if data.shape[:partitions.ndim] != partitions.shape:
+        raise InvalidArgumentError(f"[DynamicPartition] data {data.shape} does not begin with the partitions' shape "
+                                   f"{partitions.shape}")
+    if partitions.size and not (0 <= partitions.min() and partitions.max() < num_partitions):
+        raise InvalidArgumentError(f"[DynamicPartition] partitions must be in [0, {num_partitions}): they span "
+                                   f"[{partitions.min()}, {partitions.max()}]")
+    return [data[partitions == i] for i in range(num_partitions)]
+
+
+@dynamic_partition.shape
+def _(op: Operation) -> list[TensorShape]:
+    data, partitions = op.inputs[0].shape, op.inputs[1].shape
+    rows = UNKNOWN
+    if partitions.rank is not None and data.dims is not None:
+        ranked(op, 0, partitions.rank, at_least=True)
+        if not partitions.is_compatible_with(data.dims[:partitions.rank]):
+            raise InvalidArgumentError(f"[DynamicPartition] data {data} does not begin with the partitions' shape {partitions}")
+        rows = TensorShape([None, *data.dims[partitions.rank:]])
+    return [rows] * op.attrs["num_partitions"]
+
+
+@dynamic_partition.gradient
+def _(op: Operation, *grads: Tensor | None) -> list[Any]:
+    data, partitions = op.inputs
+    order = reshape(build("Range", 0, build("Size", partitions), 1), shape_tensor(partitions))
+    places = dynamic_partition(order, partitions, num_partitions=op.attrs["num_partitions"])
+    return [reshape(dynamic_stitch(places, _given(op, grads)), shape_tensor(data)), None]
+
+
+dynamic_partition.sample(normal(4, 2), np.array([1, 0, 1, 2], np.int32), num_partitions=4)
+dynamic_partition.sample(normal(2, 2), np.array([[0, 1], [1, 1]], np.int32), num_partitions=2)
+dynamic_partition.sample(normal(0), np.zeros(0, np.int32), num_partitions=2)
+
+
+# ---- TensorFlow's names where the call differs from the op's
+def concat(values: Any, axis: Any, name: str | None = None) -> Tensor:
+    """The list `values` one after another along `axis`."""
+    if isinstance(values, Tensor):
+        values = [values]
+    result: Tensor = concat_op(values, axis, name=name or "concat")
+    return result
+
+
+def split(value: Any, num_or_size_splits: Any, axis: Any = 0, num: int | None = None,
+          name: str | None = None) -> list[Tensor]:
+    """`value` along `axis`: in that many equal parts (an int), or in parts of these sizes (a list, or a tensor with `num`)."""
+    if isinstance(num_or_size_splits, (int, np.integer)):
+        equal: list[Tensor] = split_op(axis, value, num_split=int(num_or_size_splits), name=name or "split")
+        return equal
+    sizes = convert_to_tensor(num_or_size_splits)
+    n = num if num is not None else sizes.shape.num_elements()
+    if n is None:
+        raise InvalidArgumentError(f"[split] the number of parts is not known from {sizes!r}. Fix: give num=")
+    parts: list[Tensor] = split_v(value, sizes, axis, num_split=n, name=name or "split")
+    return parts
+
+
+def stack(values: Any, axis: int = 0, name: str | None = None) -> Tensor:
+    """The list `values`, of one shape, along a new axis."""
+    result: Tensor = pack(list(values), axis=axis, name=name or "stack")
+    return result
+
+
+def unstack(value: Any, num: int | None = None, axis: int = 0, name: str | None = None) -> list[Tensor]:
+    """The slices of `value` along `axis`; `num` where the static shape does not say how many there are."""
+    value = convert_to_tensor(value)
+    if num is None:
+        shape = value.shape
+        n = None if shape.dims is None else shape.dims[axis_index("unstack", "axis", axis, len(shape.dims))]
+        if n is None:
+            raise InvalidArgumentError(f"[unstack] the dimension of axis {axis} is not known: {value!r}. Fix: give num=")
+        num = n
+    parts: list[Tensor] = unpack(value, num=num, axis=axis, name=name or "unstack")
+    return parts
+
+
+__all__ = ["concat", "concat_offset", "dynamic_partition", "dynamic_stitch", "pack", "split", "stack", "unpack", "unstack"]
