@@ -36,20 +36,17 @@ void check_out_backprop(const WindowAttrs& attrs, const ConvGeometry& geometry, 
 
 template <class T>
 const T* frame_rows(const Frame& frame, const T* image, int64_t from, int64_t to, T* memory) {
-  if (frame.inside()) return image + (from - frame.top) * frame.row() - frame.left * frame.channels;
+  if (frame.in_place()) return image + (from - frame.top) * frame.row() - frame.left * frame.channels;
   const int64_t before = std::clamp<int64_t>(frame.left, 0, frame.columns), skipped = std::max<int64_t>(-frame.left, 0);
   const int64_t copied = std::clamp<int64_t>(frame.width - skipped, 0, frame.columns - before);
   const size_t size = sizeof(T) * static_cast<size_t>(frame.channels);
   const size_t left = static_cast<size_t>(before) * size, middle = static_cast<size_t>(copied) * size;
   const size_t right = static_cast<size_t>(frame.columns) * size - left - middle;
-  char* out = reinterpret_cast<char*>(memory);
-  for (int64_t i = from - frame.top; i < to - frame.top; ++i, out += left + middle + right) {
-    if (i < 0 || i >= frame.height) {
-      std::memset(out, 0, left + middle + right);
-      continue;
-    }
+  const int64_t first = std::max(from, frame.top), last = std::min(to, frame.top + frame.height);
+  for (int64_t i = first; i < last; ++i) {
+    char* out = reinterpret_cast<char*>(memory + (i - from) * frame.row());
     std::memset(out, 0, left);
-    std::memcpy(out + left, image + (i * frame.width + skipped) * frame.channels, middle);
+    std::memcpy(out + left, image + ((i - frame.top) * frame.width + skipped) * frame.channels, middle);
     std::memset(out + left + middle, 0, right);
   }
   return memory;
@@ -59,7 +56,7 @@ template <class T>
 int64_t Pass<T>::band() const {
   int64_t most = 1;
   for (const Phase<T>& phase : phases) most = std::max(most, phase.rows);
-  if (frame.inside()) return most;
+  if (frame.in_place()) return most;
   const int64_t fit = kBandBytes / std::max<int64_t>(frame.row() * int64_t{sizeof(T)}, 1);
   // at least four rows, so that rows which bands share are not copied too often
   return std::clamp<int64_t>((fit - span) / step_h + 1, std::min<int64_t>(4, most), most);
@@ -67,7 +64,7 @@ int64_t Pass<T>::band() const {
 
 template <class T>
 int64_t Pass<T>::memory() const {
-  return frame.inside() ? 0 : ((band() - 1) * step_h + span) * frame.row();
+  return frame.in_place() ? 0 : ((band() - 1) * step_h + span) * frame.row();
 }
 
 template <class T>
@@ -85,17 +82,24 @@ void run_pass(const TileSet<T>& set, const Pass<T>& pass, const T* source, T* ou
       const int64_t to = std::min(most, from + band);
       const T* frame = frame_rows(pass.frame, image, from * pass.step_h, (to - 1) * pass.step_h + pass.span, memory);
       for (const Phase<T>& phase : pass.phases) {
-        t.offsets = phase.offsets.data();
-        t.segments = static_cast<int64_t>(phase.offsets.size());
+        const int64_t taps = static_cast<int64_t>(phase.taps.size());
+        const int64_t segments = taps ? static_cast<int64_t>(phase.offsets.size()) / taps : 0;  // of a tap row
         t.length = phase.length;
-        const int64_t k = t.segments * t.length;
+        const int64_t k = taps * segments * t.length;
         for (int64_t j = 0; j < pass.out_channels; j += set.width()) {
           t.columns = std::min<int64_t>(pass.out_channels - j, set.width());
-          t.b = phase.filters + k * j;
           t.b_step = set.padded(t.columns);
           for (int64_t r = from; r < std::min(to, phase.rows); ++r) {
-            const int64_t i = r * pass.out_step_h + phase.first_row;
+            // taps above or below the image meet zeros only
+            const int64_t above = pass.frame.top - r * pass.step_h, below = above + pass.frame.height;
+            int64_t low = 0, high = taps;
+            while (low < high && phase.taps[static_cast<size_t>(low)] < above) ++low;
+            while (high > low && phase.taps[static_cast<size_t>(high - 1)] >= below) --high;
+            t.a_offsets = phase.offsets.data() + low * segments;
+            t.segments = (high - low) * segments;
+            t.b = phase.filters + k * j + low * segments * t.length * t.b_step;
             t.a = frame + (r - from) * pass.step_h * row;
+            const int64_t i = r * pass.out_step_h + phase.first_row;
             t.c = out + ((n * pass.out_height + i) * pass.out_width + phase.first_column) * pass.out_channels + j;
             run_rows(set, phase.columns, t);
           }

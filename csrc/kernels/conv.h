@@ -32,27 +32,29 @@ ConvGeometry conv_geometry(const WindowAttrs& attrs, const Shape& input, const S
 // InvalidArgument unless the gradient of the output has the shape that follows from the rest.
 void check_out_backprop(const WindowAttrs& attrs, const ConvGeometry& geometry, const Shape& out_backprop);
 
-// A window on an image, zero where it reaches outside: rows from `top` above the image, columns from
-// `left` of it (negative: inside).
+// A window on an image: rows from `top` above the image, columns from `left` of it (negative: inside).
+// Columns outside the image are zero; rows outside it are never read, so they hold anything.
 struct Frame {
   int64_t height = 0, width = 0, channels = 0;  // of the image
   int64_t top = 0, left = 0;
-  int64_t rows = 0, columns = 0;                // of the frame
+  int64_t columns = 0;                          // of the frame
 
-  // The frame is part of the image, so it need not be copied.
-  bool inside() const { return top <= 0 && left <= 0 && rows - top <= height && columns - left <= width; }
-  int64_t row() const { return (inside() ? width : columns) * channels; }  // elements from row to row
+  // The columns of the frame are part of the image, so it need not be copied.
+  bool in_place() const { return left <= 0 && columns - left <= width; }
+  int64_t row() const { return (in_place() ? width : columns) * channels; }  // elements from row to row
   int64_t image() const { return height * width * channels; }
 };
 
-// Frame rows [from, to) of the image: in place, or copied to `memory` ((to - from) * frame.row() elements).
+// Where frame row `from` of the image is; rows [from, to) are readable: in place, or copied to `memory`
+// ((to - from) * frame.row() elements).
 template <class T>
 const T* frame_rows(const Frame& frame, const T* image, int64_t from, int64_t to, T* memory);
 
 // Output positions with the same set of taps: all of a convolution; one residue modulo the strides backwards.
 template <class T>
 struct Phase {
-  std::vector<int64_t> offsets;  // in frame elements, one for each segment of k
+  std::vector<int64_t> taps;     // the frame rows that row 0 reads, ascending
+  std::vector<int64_t> offsets;  // in frame elements, one for each segment of k: the same number for each of `taps`
   int64_t length = 0;            // of a segment
   const T* filters = nullptr;    // packed panels of (offsets x length) x channels
   int64_t rows = 0, columns = 0; // output positions of this phase

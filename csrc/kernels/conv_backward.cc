@@ -82,7 +82,7 @@ Pass<T> input_pass(const ConvGeometry& g, const std::vector<std::vector<Tap>>& r
   pass.batch = g.batch;
   pass.span = high.high - high.low + 1;
   pass.frame = Frame{g.h.out, g.w.out, g.out_channels, -high.low, -wide.low,
-                     (g.h.in - 1) / g.h.stride + pass.span, (g.w.in - 1) / g.w.stride + wide.high - wide.low + 1};
+                     (g.w.in - 1) / g.w.stride + wide.high - wide.low + 1};
   pass.out_height = g.h.in;
   pass.out_width = g.w.in;
   pass.out_channels = g.in_channels;
@@ -97,9 +97,11 @@ Pass<T> input_pass(const ConvGeometry& g, const std::vector<std::vector<Tap>>& r
       phase.rows = (g.h.in - phase.first_row - 1) / g.h.stride + 1;
       phase.columns = (g.w.in - phase.first_column - 1) / g.w.stride + 1;
       phase.length = g.out_channels * (joined ? static_cast<int64_t>(columns[j].size()) : 1);
-      for (const Tap& row : rows[i])
+      for (const Tap& row : rows[i]) {
+        phase.taps.push_back(row.at - high.low);
         for (size_t t = 0; t < (joined ? std::min<size_t>(columns[j].size(), 1) : columns[j].size()); ++t)
           phase.offsets.push_back((row.at - high.low) * pass.frame.row() + (columns[j][t].at - wide.low) * g.out_channels);
+      }
       pass.phases.push_back(phase);
     }
   return pass;
@@ -136,36 +138,104 @@ Kernel conv2d_backprop_input(const Node& node) {
   };
 }
 
-// The gradient of the filter is summed over chunks of pixels whose frames and gradients fit the second cache.
+// The gradient of the filter is summed over chunks of pixels whose images and gradients fit the second cache.
 constexpr int64_t kChunkBytes = 160 * 1024;
+// With fewer channels the taps of a filter row share a tile, for which the images need frames; with more,
+// each tap has its own tiles and skips the pixels where it lies in the padding.
+constexpr int64_t kFewChannels = 8;
 
-// dw += patches^T dy over `count` pixels: `offsets` (one for each output row) locate the rows' patches in `frame`.
+// `images` whole images, or `rows` output rows of one.
+struct Chunks {
+  int64_t images, rows;
+};
+
 template <class T>
-void add_chunk(const TileSet<T>& set, const ConvGeometry& g, const T* frame, int64_t frame_row,
-               const std::vector<int64_t>& offsets, const T* dy, bool packed, bool add, T* dw) {
-  const int64_t pixels = static_cast<int64_t>(offsets.size()) * g.w.out;
-  const bool joined = g.w.dilation == 1;
-  const int64_t rows = joined ? g.w.size * g.in_channels : g.in_channels;
-  Tile<T> t;
-  t.a_row = 1;
-  t.a_step = g.w.stride * g.in_channels;
-  t.offsets = offsets.data();
-  t.segments = static_cast<int64_t>(offsets.size());
-  t.length = g.w.out;
-  t.c_row = g.out_channels;
-  t.add = add;
-  for (int64_t n = 0; n < g.out_channels; n += set.width()) {
-    t.columns = std::min<int64_t>(g.out_channels - n, set.width());
-    t.b = packed ? dy + pixels * n : dy;
-    t.b_step = set.padded(t.columns);
-    for (int64_t i = 0; i < g.h.size; ++i)
-      for (int64_t j = 0; j < (joined ? 1 : g.w.size); ++j) {
-        t.a = frame + i * g.h.dilation * frame_row + j * g.w.dilation * g.in_channels;
-        t.c = dw + (i * g.w.size + j) * g.in_channels * g.out_channels + n;
-        run_rows(set, rows, t);
+class FilterGradient {
+ public:
+  explicit FilterGradient(const ConvGeometry& g)
+      : g_(g), joined_(g.w.dilation == 1 && g.in_channels < kFewChannels),
+        frame_(joined_ ? Frame{g.h.in, g.w.in, g.in_channels, g.h.before, g.w.before,
+                               (g.w.out - 1) * g.w.stride + g.w.extent()}
+                       : Frame{g.h.in, g.w.in, g.in_channels, g.h.before, 0, g.w.in}),
+        packed_(g.out_channels % set_.lanes != 0 || g.out_channels > set_.width()) {
+    const int64_t row_bytes = std::max<int64_t>(g.h.stride * frame_.row(), g.w.out * g.out_channels) * int64_t{sizeof(T)};
+    const int64_t fit = kChunkBytes / row_bytes;  // output rows
+    chunks_.images = std::clamp<int64_t>(fit / g.h.out, 1, g.batch);
+    chunks_.rows = chunks_.images > 1 ? g.h.out : std::clamp<int64_t>(fit, std::min<int64_t>(4, g.h.out), g.h.out);
+    panels_ = packed_ ? chunks_.images * chunks_.rows * g.w.out * set_.padded(g.out_channels) : 0;
+    frame_size_ = frame_.in_place() ? frame_.image() : frame_rows_of(chunks_.rows) * frame_.row();
+  }
+
+  int64_t memory() const { return panels_ + (frame_.in_place() ? 0 : chunks_.images * frame_size_); }
+
+  void run(const T* x, const T* dy, T* dw, T* memory) {
+    for (int64_t n = 0; n < g_.batch; n += chunks_.images)
+      for (int64_t from = 0; from < g_.h.out; from += chunks_.rows) {
+        const int64_t to = std::min(g_.h.out, from + chunks_.rows), images = std::min(chunks_.images, g_.batch - n);
+        const int64_t above = from * g_.h.stride;
+        const T* frames = nullptr;
+        for (int64_t i = images - 1; i >= 0; --i)
+          frames = frame_rows(frame_, x + (n + i) * frame_.image(), above, above + frame_rows_of(to - from),
+                              memory + panels_ + i * frame_size_);
+        const T* gradient = dy + (n * g_.h.out + from) * g_.w.out * g_.out_channels;
+        if (packed_)
+          pack_panels(set_, images * (to - from) * g_.w.out, g_.out_channels, gradient, g_.out_channels, int64_t{1}, memory);
+        add_chunk(frames, packed_ ? memory : gradient, images, from, to, n + from > 0, dw);
       }
   }
-}
+
+ private:
+  int64_t frame_rows_of(int64_t out_rows) const { return (out_rows - 1) * g_.h.stride + g_.h.extent(); }
+
+  // dw += patches^T dy over output rows [from, to) of `images`; `frames` starts at the row that `from` needs first.
+  void add_chunk(const T* frames, const T* dy, int64_t images, int64_t from, int64_t to, bool add, T* dw) {
+    const int64_t pixels = images * (to - from) * g_.w.out;
+    Tile<T> t;
+    t.a_row = 1;
+    t.a_step = g_.w.stride * g_.in_channels;
+    t.c_row = g_.out_channels;
+    t.add = add;
+    for (int64_t i = 0; i < g_.h.size; ++i)
+      for (int64_t j = 0; j < (joined_ ? 1 : g_.w.size); ++j) {
+        const Window::Range rows = g_.h.inside(i);
+        const Window::Range columns = joined_ ? Window::Range{0, g_.w.out} : g_.w.inside(j);
+        const int64_t first = std::max(rows.from, from), last = std::min(rows.to, to);
+        const int64_t left = joined_ ? 0 : g_.w.first(columns.from) + j * g_.w.dilation;  // column of the frame
+        t.length = columns.to - columns.from;
+        a_offsets_.clear();
+        pixels_.clear();
+        if (t.length > 0)
+          for (int64_t n = 0; n < images; ++n)
+            for (int64_t r = first; r < last; ++r) {
+              const int64_t row = (r - from) * g_.h.stride + i * g_.h.dilation;
+              a_offsets_.push_back(n * frame_size_ + row * frame_.row() + left * g_.in_channels);
+              pixels_.push_back((n * (to - from) + r - from) * g_.w.out + columns.from);
+            }
+        t.a = frames;
+        t.segments = static_cast<int64_t>(a_offsets_.size());
+        t.a_offsets = a_offsets_.data();
+        for (int64_t c = 0; c < g_.out_channels; c += set_.width()) {
+          t.columns = std::min<int64_t>(g_.out_channels - c, set_.width());
+          t.b = packed_ ? dy + pixels * c : dy;
+          t.b_step = set_.padded(t.columns);
+          b_offsets_.clear();
+          for (const int64_t pixel : pixels_) b_offsets_.push_back(pixel * t.b_step);
+          t.b_offsets = b_offsets_.data();
+          t.c = dw + (i * g_.w.size + j) * g_.in_channels * g_.out_channels + c;
+          run_rows(set_, (joined_ ? g_.w.size : 1) * g_.in_channels, t);
+        }
+      }
+  }
+
+  const TileSet<T>& set_ = tiles<T>();
+  const ConvGeometry& g_;
+  const bool joined_;
+  const Frame frame_;
+  const bool packed_;  // dy is copied to panels, for its columns are not one panel of whole vectors
+  Chunks chunks_;
+  int64_t panels_ = 0, frame_size_ = 0;  // elements
+  std::vector<int64_t> a_offsets_, b_offsets_, pixels_;
+};
 
 template <class T>
 Kernel conv2d_backprop_filter(const Node& node) {
@@ -181,45 +251,9 @@ Kernel conv2d_backprop_filter(const Node& node) {
     if (g.pointwise())
       return gemm(true, false, g.in_channels, g.out_channels, g.batch * g.h.out * g.w.out, T(1), x.data<T>(),
                   g.in_channels, dy.data<T>(), g.out_channels, T(0), dw.data<T>(), g.out_channels);
-
-    const TileSet<T>& set = tiles<T>();
-    const int64_t span = g.h.extent();
-    const Frame frame{g.h.in, g.w.in, g.in_channels, g.h.before, g.w.before,
-                      (g.h.out - 1) * g.h.stride + span, (g.w.out - 1) * g.w.stride + g.w.extent()};
-    // whole images if several fit, else bands of rows of one image
-    const int64_t row_bytes = std::max<int64_t>(frame.row(), g.w.out * g.out_channels) * int64_t{sizeof(T)};
-    const int64_t images = std::clamp<int64_t>(kChunkBytes / std::max<int64_t>(row_bytes * frame.rows, 1), 1, g.batch);
-    const int64_t band = images > 1 ? g.h.out
-                                    : std::clamp<int64_t>((kChunkBytes / row_bytes - span) / g.h.stride + 1,
-                                                          std::min<int64_t>(4, g.h.out), g.h.out);
-    const bool packed = g.out_channels % set.lanes != 0 || g.out_channels > set.width();
-    const int64_t pixels = images * band * g.w.out;
-    const int64_t panels = packed ? pixels * set.padded(g.out_channels) : 0;
-    const int64_t frame_size = frame.inside() ? frame.image() : ((band - 1) * g.h.stride + span) * frame.row();
-    T* memory = static_cast<T*>(
-        c.scratch(static_cast<size_t>(panels + (frame.inside() ? 0 : images * frame_size)) * sizeof(T)));
-
-    std::vector<int64_t> offsets;
-    bool add = false;
-    for (int64_t n = 0; n < g.batch; n += images) {
-      const int64_t count = std::min(images, g.batch - n);
-      for (int64_t from = 0; from < g.h.out; from += band) {
-        const int64_t to = std::min(g.h.out, from + band);
-        const T* first = nullptr;
-        offsets.clear();
-        for (int64_t i = 0; i < count; ++i) {
-          const T* at = frame_rows(frame, x.data<T>() + (n + i) * frame.image(), from * g.h.stride,
-                                   (to - 1) * g.h.stride + span, memory + panels + i * frame_size);
-          if (i == 0) first = at;
-          for (int64_t r = from; r < to; ++r) offsets.push_back(i * frame_size + (r - from) * g.h.stride * frame.row());
-        }
-        const T* gradient = dy.data<T>() + (n * g.h.out + from) * g.w.out * g.out_channels;
-        if (packed)
-          pack_panels(set, count * (to - from) * g.w.out, g.out_channels, gradient, g.out_channels, int64_t{1}, memory);
-        add_chunk(set, g, first, frame.row(), offsets, packed ? memory : gradient, packed, add, dw.data<T>());
-        add = true;
-      }
-    }
+    FilterGradient<T> gradient(g);
+    T* memory = static_cast<T*>(c.scratch(static_cast<size_t>(gradient.memory()) * sizeof(T)));
+    gradient.run(x.data<T>(), dy.data<T>(), dw.data<T>(), memory);
   };
 }
 

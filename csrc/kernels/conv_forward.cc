@@ -11,7 +11,7 @@ Pass<T> forward_pass(const ConvGeometry& g) {
   Pass<T> pass;
   pass.batch = g.batch;
   pass.frame = Frame{g.h.in, g.w.in, g.in_channels, g.h.before, g.w.before,
-                     (g.h.out - 1) * g.h.stride + g.h.extent(), (g.w.out - 1) * g.w.stride + g.w.extent()};
+                     (g.w.out - 1) * g.w.stride + g.w.extent()};
   pass.step_h = g.h.stride;
   pass.step_w = g.w.stride;
   pass.span = g.h.extent();
@@ -24,9 +24,11 @@ Pass<T> forward_pass(const ConvGeometry& g) {
   phase.columns = g.w.out;
   const bool joined = g.w.dilation == 1;  // the taps of a filter row lie side by side
   phase.length = joined ? g.w.size * g.in_channels : g.in_channels;
-  for (int64_t i = 0; i < g.h.size; ++i)
+  for (int64_t i = 0; i < g.h.size; ++i) {
+    phase.taps.push_back(i * g.h.dilation);
     for (int64_t j = 0; j < (joined ? 1 : g.w.size); ++j)
       phase.offsets.push_back(i * g.h.dilation * pass.frame.row() + j * g.w.dilation * g.in_channels);
+  }
   pass.phases.push_back(phase);
   return pass;
 }

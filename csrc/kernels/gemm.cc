@@ -89,7 +89,7 @@ void multiply_small(const TileSet<T>& set, const Product<T>& x) {
   Tile<T> t;
   t.a_row = x.a_row;
   t.a_step = x.a_step;
-  t.offsets = &zero;
+  t.a_offsets = &zero;
   t.segments = 1;
   t.length = x.k;
   t.c_row = x.ldc;
@@ -114,7 +114,7 @@ void multiply_blocked(const TileSet<T>& set, const Product<T>& x) {
   T* packed_a = packing_buffer<T>(1, block_k * std::min(x.m, block_m));
   Tile<T> t;
   t.a_row = 1;
-  t.offsets = &zero;
+  t.a_offsets = &zero;
   t.segments = 1;
   t.c_row = x.ldc;
   for (int64_t n0 = 0; n0 < x.n; n0 += kBlockN) {

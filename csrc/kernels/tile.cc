@@ -21,17 +21,17 @@ struct Vector {
   typedef T type __attribute__((vector_size(Lanes * sizeof(T)), aligned(sizeof(T)), may_alias));
 };
 
-// Hides a value from the optimiser, which would otherwise split the loop for strides of one.
-RF_ALWAYS_INLINE int64_t opaque(int64_t x) {
+// Hides a value from the optimiser, which would otherwise keep an address register for each row and spill them.
+template <class X>
+RF_ALWAYS_INLINE X opaque(X x) {
   __asm__("" : "+r"(x));
   return x;
 }
 
-// Row i of a: four rows share a base register, so that 16 rows need six address registers.
+// Row I of a: four rows share a base register.
 template <class T, int I>
-RF_ALWAYS_INLINE T element(const char* a, int64_t row, int64_t row3) {
-  const char* base = a + (I / 4) * 4 * row;
-  return *reinterpret_cast<const T*>(I % 4 == 3 ? base + row3 : base + (I % 4) * row);
+RF_ALWAYS_INLINE T element(const char* const* base, int64_t row, int64_t row3) {
+  return *reinterpret_cast<const T*>(base[I / 4] + (I % 4 == 3 ? row3 : I % 4 * row));
 }
 
 // The first `columns` of each row of `sum` (rows of `width`) go to c: the last panel, seldom run.
@@ -48,28 +48,35 @@ __attribute__((noinline)) void store_part(const T* sum, int64_t rows, int64_t wi
 template <class T, int Lanes, int N, int... I>
 RF_ALWAYS_INLINE void run_tile(const Tile<T>& t, std::integer_sequence<int, I...>) {
   using V = typename Vector<T, Lanes>::type;
+  constexpr int R = sizeof...(I) / N;
   V sum[sizeof...(I)];
   ((sum[I] = V{}), ...);
 
   const int64_t row = opaque(t.a_row * int64_t{sizeof(T)}), row3 = opaque(3 * row);
   const int64_t step = opaque(t.a_step * int64_t{sizeof(T)});
   const T* b = t.b;
+  const int64_t b_step = t.b_step;
   for (int64_t s = 0; s < t.segments; ++s) {
-    const char* a = reinterpret_cast<const char*>(t.a + t.offsets[s]);
+    const char* first = reinterpret_cast<const char*>(t.a + t.a_offsets[s]);
+    const char* a[] = {first, opaque(first + 4 * row), opaque(first + 8 * row), opaque(first + 12 * row)};
+    if (t.b_offsets) b = t.b + t.b_offsets[s];
     for (int64_t p = 0; p < t.length; ++p) {
       V right[N];
       right[0] = *reinterpret_cast<const V*>(b);
       if constexpr (N == 2) right[1] = *reinterpret_cast<const V*>(b + Lanes);
       ((sum[I] += element<T, I / N>(a, row, row3) * right[I % N]), ...);
-      a += step;
-      b += t.b_step;
+      a[0] += step;
+      if constexpr (R > 4) a[1] += step;
+      if constexpr (R > 8) a[2] += step;
+      if constexpr (R > 12) a[3] += step;
+      b += b_step;
     }
   }
 
   if (t.columns != N * Lanes) {
     alignas(64) T part[sizeof...(I) * Lanes];
     ((*reinterpret_cast<V*>(part + I * Lanes) = sum[I]), ...);
-    return store_part(part, sizeof...(I) / N, N * Lanes, t);
+    return store_part(part, R, N * Lanes, t);
   }
   if (t.add) ((sum[I] += *reinterpret_cast<const V*>(t.c + (I / N) * t.c_row + (I % N) * Lanes)), ...);
   ((*reinterpret_cast<V*>(t.c + (I / N) * t.c_row + (I % N) * Lanes) = sum[I]), ...);

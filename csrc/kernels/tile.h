@@ -2,9 +2,10 @@
 //
 // A tile is a few rows x one or two vectors of columns, held in registers while it sums over k:
 //
-//     c[i, j] (+)= sum_s sum_{p < length} a[offsets[s] + i * a_row + p * a_step] * b[(s * length + p) * b_step + j]
+//     c[i, j] (+)= sum_s sum_{p < length} a[a_offsets[s] + i * a_row + p * a_step] * b[b_offsets[s] + p * b_step + j]
 //
-// The offsets let the rows of `a` be patches of an image, so a convolution needs no patch matrix.
+// k is cut into segments; their offsets let the rows of `a` be patches of an image, so a convolution needs no
+// patch matrix. Without `b_offsets` the segments of b follow each other.
 // `b` comes in panels: columns [j0, j0 + width) of every k, padded with zeros to whole vectors
 // (`pack_panels`), or in place where its columns are whole vectors anyway.
 // Compiled for baseline, AVX2 and AVX-512; one table of functions for each. Pure functions, thread-safe.
@@ -20,8 +21,8 @@ template <class T>
 struct Tile {
   const T* a = nullptr;
   int64_t a_row = 0, a_step = 1;
-  const int64_t* offsets = nullptr;  // one for each segment of k
-  int64_t segments = 0, length = 0;  // k = segments * length
+  const int64_t *a_offsets = nullptr, *b_offsets = nullptr;  // one for each segment
+  int64_t segments = 0, length = 0;                          // k = segments * length
   const T* b = nullptr;
   int64_t b_step = 0;
   T* c = nullptr;

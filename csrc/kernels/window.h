@@ -5,6 +5,7 @@
 // outside [0, in) are padding. Source: the padding rules of TensorFlow's tf.nn.conv2d.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -20,6 +21,16 @@ struct Window {
 
   int64_t extent() const { return (size - 1) * dilation + 1; }  // inputs from the first tap to the last
   int64_t first(int64_t o) const { return o * stride - before; }
+  // The output positions [from, to) whose tap t lies inside the input.
+  struct Range {
+    int64_t from, to;
+  };
+  Range inside(int64_t t) const {
+    const int64_t shift = before - t * dilation;  // inside: 0 <= o * stride - shift < in
+    const int64_t from = std::clamp<int64_t>((shift + stride - 1) / stride, 0, out);
+    const int64_t past = in + shift;
+    return {from, std::clamp<int64_t>(past > 0 ? (past + stride - 1) / stride : 0, from, out)};
+  }
 };
 
 // The attrs of an op that slides a window over images, read once.
