@@ -1,0 +1,104 @@
+#include "collectives/one_pass.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/tensor.h"
+
+namespace rf::one_pass {
+namespace {
+
+constexpr int kMaxRanks = 1024;
+
+void reduce_slice(const Windows& windows, const Segment& segment, size_t offset, Slice slice, void* out, DType dtype,
+                  Reduction reduction) {
+  if (slice.begin >= slice.end) return;
+  const void* sources[kMaxRanks];
+  check(windows.size() <= kMaxRanks, "[allreduce] at most ", kMaxRanks, " ranks share a node, not ", windows.size());
+  offset += static_cast<size_t>(slice.begin) * size_of(dtype);
+  for (int r = 0; r < windows.size(); ++r) sources[r] = segment.window(r) + offset;
+  reduce(dtype, reduction, out, sources, windows.size(), slice.end - slice.begin);
+}
+
+}  // namespace
+
+Slice slice_of(int64_t count, size_t element_bytes, int rank, int size) {
+  const size_t bytes = static_cast<size_t>(count) * element_bytes;
+  const size_t unit_bytes = bytes >= 4 * kPage * static_cast<size_t>(size) ? kPage : kAlignment;
+  const int64_t unit = static_cast<int64_t>(unit_bytes / element_bytes);
+  const int64_t units = (count + unit - 1) / unit, share = (units + size - 1) / size;
+  return {std::min(count, rank * share * unit), std::min(count, (rank + 1) * share * unit)};
+}
+
+void allreduce(Windows& windows, Watch& watch, Segment& segment, int64_t count, DType dtype, Reduction reduction) {
+  const Slice slice = slice_of(count, size_of(dtype), windows.rank(), windows.size());
+  windows.meet(watch);
+  reduce_slice(windows, segment, 0, slice, segment.result() + static_cast<size_t>(slice.begin) * size_of(dtype), dtype,
+               reduction);
+  windows.barrier(watch);
+}
+
+void allreduce(Windows& windows, Watch& watch, Segment& passage, void* data, int64_t count, DType dtype,
+               Reduction reduction) {
+  const size_t item = size_of(dtype), bytes = static_cast<size_t>(count) * item;
+  char* user = static_cast<char*>(data);
+  char* mine = passage.window(windows.rank());
+  if (bytes <= kSmallBytes) {
+    // Alternating halves: one is refilled only after every rank has arrived at the barrier between.
+    const size_t half = (watch.sequence() & 1) * (passage.bytes() / 2);
+    std::memcpy(mine + half, user, bytes);
+    windows.meet(watch);
+    reduce_slice(windows, passage, half, {0, count}, user, dtype, reduction);
+    return;
+  }
+  windows.meet(watch);  // also: nobody still reads the windows in a small allreduce
+  const int64_t piece = static_cast<int64_t>(passage.bytes() / item);
+  for (int64_t done = 0; done < count; done += piece) {
+    const int64_t n = std::min(piece, count - done);
+    const size_t n_bytes = static_cast<size_t>(n) * item;
+    std::memcpy(mine, user, n_bytes);
+    windows.barrier(watch);
+    const Slice slice = slice_of(n, item, windows.rank(), windows.size());
+    reduce_slice(windows, passage, 0, slice, passage.result() + static_cast<size_t>(slice.begin) * item, dtype, reduction);
+    windows.barrier(watch);
+    std::memcpy(user, passage.result(), n_bytes);
+    user += n_bytes;
+  }
+}
+
+void broadcast(Windows& windows, Watch& watch, Segment& passage, void* data, size_t bytes, int root) {
+  windows.meet(watch);
+  // Two halves of the root's window: it fills one while the others read the other.
+  const size_t half = passage.bytes() / 2;
+  char* user = static_cast<char*>(data);
+  for (size_t done = 0, turn = 0; done < bytes; done += half, turn ^= 1) {
+    const size_t n = std::min(half, bytes - done);
+    char* place = passage.window(root) + turn * half;
+    if (windows.rank() == root) std::memcpy(place, user + done, n);
+    windows.barrier(watch);
+    if (windows.rank() != root) std::memcpy(user + done, place, n);
+  }
+  windows.barrier(watch);
+}
+
+void allgatherv(Windows& windows, Watch& watch, Segment& passage, const void* in, void* out,
+                const std::vector<size_t>& bytes) {
+  const size_t p = bytes.size(), longest = *std::max_element(bytes.begin(), bytes.end());
+  const size_t me = static_cast<size_t>(windows.rank());
+  windows.meet(watch);
+  for (size_t done = 0; done < longest; done += passage.bytes()) {
+    const auto part = [&](size_t r) { return bytes[r] > done ? std::min(passage.bytes(), bytes[r] - done) : 0; };
+    std::memcpy(passage.window(windows.rank()), static_cast<const char*>(in) + done, part(me));
+    windows.barrier(watch);
+    size_t offset = 0;
+    for (size_t r = 0; r < p; ++r) {
+      char* place = static_cast<char*>(out) + offset + done;
+      const char* from = passage.window(static_cast<int>(r));
+      if (r != me || place != static_cast<const char*>(in) + done) std::memcpy(place, from, part(r));
+      offset += bytes[r];
+    }
+    windows.barrier(watch);
+  }
+}
+
+}  // namespace rf::one_pass

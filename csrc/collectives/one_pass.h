@@ -1,0 +1,41 @@
+// Collectives over windows: every rank reads its peers' memory in place.
+//
+// allreduce on a segment: rank r reduces slice r of all p windows into the shared result, in rank order, so that all
+// ranks read the same bits, and the same bits on every run. Nothing is copied.
+//   Steps: 2 barriers.   Memory traffic of the node: (p + 1) n bytes, of a rank (p + 1) n / p.   Bytes sent: 0.
+// Afterwards a rank may refill its own window; the result stays until the rank starts the next allreduce there.
+//
+// The others work on memory of the caller and copy it through the windows piece by piece (n bytes, pieces of b):
+//   allreduce   2 ceil(n / b) barriers, a copy in and a copy out; 1 barrier when n <= kSmallBytes
+//   broadcast   1 + ceil(n / b) barriers, one copy in, p - 1 copies out
+//   allgatherv  2 ceil(max n / b) barriers, one copy in, p copies out
+#pragma once
+
+#include <vector>
+
+#include "base/dtype.h"
+#include "collectives/reduction.h"
+#include "collectives/windows.h"
+
+namespace rf::one_pass {
+
+constexpr size_t kSmallBytes = 4096;       // at most this, every rank reduces everything
+constexpr size_t kPieceBytes = 1 << 20;    // window size of the segment that passes the callers' memory
+
+// The elements [begin, end) that rank r of p reduces: whole pages where there are enough of them.
+struct Slice {
+  int64_t begin, end;
+};
+Slice slice_of(int64_t count, size_t element_bytes, int rank, int size);
+
+void allreduce(Windows& windows, Watch& watch, Segment& segment, int64_t count, DType dtype, Reduction reduction);
+
+// `passage` is a segment of kPieceBytes that serves these calls only.
+void allreduce(Windows& windows, Watch& watch, Segment& passage, void* data, int64_t count, DType dtype,
+               Reduction reduction);
+void broadcast(Windows& windows, Watch& watch, Segment& passage, void* data, size_t bytes, int root);
+// `bytes[r]` from rank r, concatenated in `out`; `in` may be its own place there.
+void allgatherv(Windows& windows, Watch& watch, Segment& passage, const void* in, void* out,
+                const std::vector<size_t>& bytes);
+
+}  // namespace rf::one_pass

@@ -1,0 +1,67 @@
+// The jobs of one communicator, one at a time, in the order in which they were started.
+//
+// Threads: `start`, `run` and `wait` from any thread. A job runs on the communication thread, or on a thread that waits
+// for it and finds it not yet begun: nobody pays for a thread switch that gains nothing. Either way only one thread
+// at a time is inside a job, so inside MPI: level SERIALIZED suffices. Below that level (`background` false) jobs
+// run on the thread that starts them.
+// The communication thread is born at the first `start` and sleeps on a condition variable when idle. No job takes the GIL.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <thread>
+
+namespace rf {
+
+class Progress {
+ public:
+  using Job = std::function<void()>;
+  using Ticket = uint64_t;
+
+  explicit Progress(bool background) : background_(background) {}
+  ~Progress() { stop(); }
+
+  Ticket start(Job job);
+  // Returns when the job has ended; rethrows what it threw. A ticket is waited for once.
+  void wait(Ticket ticket);
+  // start + wait, on this thread where it can.
+  void run(Job job);
+  // Runs `job` between two others if that is possible within `timeout_s`; false otherwise.
+  bool run_soon(const Job& job, double timeout_s);
+  // Ends the thread after the job in hand; jobs not yet begun are dropped.
+  void stop();
+
+  // How many threads are blocked in `wait`.
+  const std::atomic<int>& waiting() const { return waiting_; }
+
+ private:
+  struct Entry {
+    Ticket ticket;
+    Job job;
+  };
+  using Lock = std::unique_lock<std::mutex>;
+
+  Ticket enqueue(Job job, Lock&);
+  void run_next(Lock& lock);
+  void finish(Ticket ticket, Lock& lock);
+  void thread_main();
+
+  const bool background_;
+  std::mutex mutex_;
+  std::condition_variable work_, done_;
+  std::deque<Entry> queue_;
+  std::map<Ticket, std::exception_ptr> errors_;
+  Ticket last_ = 0;
+  std::atomic<Ticket> finished_{0};
+  std::atomic<int> waiting_{0};
+  bool running_ = false, stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace rf

@@ -1,0 +1,21 @@
+// Windows in POSIX shared memory, for processes of one node.
+//
+// A segment has a name in /dev/shm only while the ranks attach; then it is unlinked and lives as long as its mappings,
+// so that nothing is left behind by a job that is killed. Each rank touches its own window first (NUMA) and reserves it,
+// so that a full /dev/shm is an error here and not a SIGBUS later.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "collectives/transport.h"
+#include "collectives/windows.h"
+
+namespace rf {
+
+// Collective over all ranks of `transport`, which must be on one node. `job` becomes part of the segments' names.
+// Null on every rank, with the reason in `problem`, where the memory cannot be had.
+std::shared_ptr<Windows> join_shared_memory(Transport& transport, const std::string& job, double timeout_s,
+                                            std::string* problem);
+
+}  // namespace rf

@@ -1,0 +1,57 @@
+// Windows: memory of every rank that all ranks of a node (or of a loopback world) can address, and their barrier.
+//
+// Threads: one thread per rank at a time, as transports.
+// Where the memory comes from is the subclass's matter: the heap (loopback.cc), POSIX shared memory (shared_memory.cc).
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "collectives/control.h"
+#include "collectives/watch.h"
+
+namespace rf {
+
+// One window per rank and one result, all of `bytes` (a multiple of 4096), zero-filled, aligned to 4096.
+class Segment {
+ public:
+  virtual ~Segment() = default;
+  size_t bytes() const { return bytes_; }
+  char* window(int rank) const { return base_ + static_cast<size_t>(rank) * bytes_; }
+  char* result() const { return base_ + static_cast<size_t>(size_) * bytes_; }
+
+ protected:
+  Segment(int size, size_t bytes) : size_(size), bytes_(bytes) {}
+  int size_;
+  size_t bytes_;
+  char* base_ = nullptr;
+};
+
+constexpr size_t kPage = 4096;
+
+class Windows {
+ public:
+  virtual ~Windows() = default;
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  ControlBlock& control() const { return *control_; }
+
+  // Collective. Null on every rank where one of them could not have the memory; `problem` then says why.
+  virtual std::shared_ptr<Segment> allocate(size_t bytes, Watch& watch, std::string* problem) = 0;
+
+  // Returns once all ranks have arrived. One atomic increment a rank; the last one in wakes the others.
+  void barrier(Watch& watch);
+  // The same; then throws InvalidArgument on every rank unless all came with the same signature.
+  void meet(Watch& watch);
+  // Writes down which processors this rank may use; after a barrier, `crowded` says whether ranks outnumber them.
+  void publish_cores();
+  bool crowded() const;
+
+ protected:
+  Windows(int rank, int size) : rank_(rank), size_(size) {}
+  int rank_, size_;
+  ControlBlock* control_ = nullptr;
+};
+
+}  // namespace rf

@@ -1,0 +1,143 @@
+// Communicators over loopback threads: results, buckets with overlap, failure. Run under the thread sanitizer as well.
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <thread>
+
+#include "collectives/communicator.h"
+#include "collectives/loopback.h"
+#include "tests/check.h"
+
+using namespace rf;
+
+namespace {
+
+void on_ranks(int p, Algorithm algorithm, double timeout_s, const std::function<void(Communicator&)>& body) {
+  const auto world = make_loopback_world(p);
+  std::vector<std::thread> threads;
+  for (int r = 0; r < p; ++r)
+    threads.emplace_back([&, r] {
+      CommunicatorOptions options;
+      options.algorithm = algorithm;
+      options.timeout_s = timeout_s;
+      Communicator c(loopback_transport(world, r), loopback_windows(world, r), options);
+      body(c);
+      c.leave();
+    });
+  for (auto& t : threads) t.join();
+}
+
+// Rank r contributes (r + 1) * (i % 7 + 1): every subset of ranks has another sum.
+int64_t contribution(int rank, int64_t i) { return (rank + 1) * (i % 7 + 1); }
+int64_t sum(int p, int64_t i) { return p * (p + 1) / 2 * (i % 7 + 1); }
+
+void test_allreduce(Algorithm algorithm) {
+  for (int p : {1, 2, 3, 5, 8}) {
+    on_ranks(p, algorithm, 60, [&](Communicator& c) {
+      for (int64_t n : {0, 1, 7, 1000, 65539, 600000}) {
+        std::vector<int64_t> x(static_cast<size_t>(n));
+        for (int64_t i = 0; i < n; ++i) x[static_cast<size_t>(i)] = contribution(c.rank(), i);
+        c.allreduce(x.data(), n, DType::Int64, Reduction::Sum);
+        int64_t wrong = 0;
+        for (int64_t i = 0; i < n; ++i) wrong += x[static_cast<size_t>(i)] != sum(p, i);
+        CHECK(wrong == 0);
+      }
+    });
+  }
+}
+
+void test_buckets_overlap(Algorithm algorithm) {
+  constexpr int64_t n = 50000;
+  on_ranks(4, algorithm, 60, [&](Communicator& c) {
+    std::vector<std::shared_ptr<Bucket>> buckets{c.bucket(n * 4), c.bucket(n * 4), c.bucket(n * 4)};
+    int64_t wrong = 0;
+    for (int step = 0; step < 20; ++step) {
+      std::vector<Progress::Ticket> tickets;
+      for (auto& b : buckets) {
+        auto* x = static_cast<int32_t*>(b->input());
+        for (int64_t i = 0; i < n; ++i) x[i] = static_cast<int32_t>(contribution(c.rank(), i)) + step;
+        tickets.push_back(c.start(b, n, DType::Int32, Reduction::Sum));
+      }
+      for (size_t k = 0; k < buckets.size(); ++k) {
+        c.wait(tickets[k]);
+        const auto* y = static_cast<const int32_t*>(buckets[k]->result());
+        for (int64_t i = 0; i < n; ++i) wrong += y[i] != sum(4, i) + 4 * step;
+      }
+    }
+    CHECK(wrong == 0);
+  });
+}
+
+void test_gather_and_broadcast(Algorithm algorithm) {
+  on_ranks(3, algorithm, 60, [&](Communicator& c) {
+    std::vector<size_t> bytes{5, 0, 3000000};
+    std::vector<char> mine(bytes[static_cast<size_t>(c.rank())], static_cast<char>('a' + c.rank())), all(3000005);
+    c.allgatherv(mine.data(), all.data(), bytes);
+    CHECK(all[0] == 'a' && all[4] == 'a' && all[5] == 'c' && all.back() == 'c');
+    std::vector<char> x(3000001, static_cast<char>(c.rank()));
+    c.broadcast(x.data(), x.size(), 2);
+    CHECK(x.front() == 2 && x.back() == 2);
+    c.barrier();
+    int32_t token = c.rank();
+    if (c.rank() == 0) c.send(&token, sizeof token, 2, 9);
+    if (c.rank() == 2) {
+      c.receive(&token, sizeof token, 0, 9);
+      CHECK(token == 0);
+    }
+  });
+}
+
+// The text with which each rank's barrier ends.
+std::vector<std::string> barrier_errors(double timeout_s, const std::function<void(Communicator&)>& rank_one) {
+  std::vector<std::string> errors(3);
+  on_ranks(3, Algorithm::Auto, timeout_s, [&](Communicator& c) {
+    c.barrier();
+    if (c.rank() == 1) return rank_one(c);
+    try {
+      c.barrier();
+    } catch (const Error& e) {
+      errors[static_cast<size_t>(c.rank())] = e.what();
+    }
+  });
+  return errors;
+}
+
+void test_failures_reach_everybody() {
+  const auto start = std::chrono::steady_clock::now();
+  for (const std::string& e : barrier_errors(60, [](Communicator& c) { c.abort("rank 1/3 ended: ValueError: no"); }))
+    CHECK(e.empty() || e == "[barrier] rank 1/3 ended: ValueError: no");
+  const auto left = barrier_errors(60, [](Communicator&) {});
+  CHECK(left[0].find("rank 1 has left") != std::string::npos && left[2].find("rank 1 has left") != std::string::npos);
+  const auto late = barrier_errors(0.2, [](Communicator&) { std::this_thread::sleep_for(std::chrono::seconds(1)); });
+  CHECK(late[0].find("waiting for rank 1; rank 1 was last seen in collective 1 (barrier)") != std::string::npos);
+  CHECK(late[2].find("timed out") != std::string::npos);
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(5));
+}
+
+void test_different_calls_are_an_error_on_every_rank() {
+  std::atomic<int> told{0};
+  on_ranks(3, Algorithm::Auto, 60, [&](Communicator& c) {
+    std::vector<float> x(8, 1.0f);
+    try {
+      c.allreduce(x.data(), c.rank() == 2 ? 8 : 7, DType::Float, Reduction::Sum);
+    } catch (const Error& e) {
+      told += std::string(e.what()).find("allreduce(sum, 8 x float32)") != std::string::npos;
+    }
+    c.barrier();  // and the ranks are still in step
+  });
+  CHECK(told == 3);
+}
+
+}  // namespace
+
+int main() {
+  using rf::test::run;
+  for (Algorithm a : {Algorithm::OnePass, Algorithm::Ring}) {
+    run((std::string("allreduce by ") + name_of(a)).c_str(), [a] { test_allreduce(a); });
+    run((std::string("buckets overlap by ") + name_of(a)).c_str(), [a] { test_buckets_overlap(a); });
+    run((std::string("gather and broadcast by ") + name_of(a)).c_str(), [a] { test_gather_and_broadcast(a); });
+  }
+  TEST(test_failures_reach_everybody);
+  TEST(test_different_calls_are_an_error_on_every_rank);
+  return rf::test::failures != 0;
+}
