@@ -1,9 +1,163 @@
+// Communicators and buckets on NumPy arrays. The GIL is released in every call that may wait for another rank.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
-namespace py = pybind11;
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bindings/numpy.h"
+#include "collectives/communicator.h"
+#include "collectives/loopback.h"
+#include "collectives/shared_memory.h"
+#include "runtime/collective_ops.h"
 
 namespace rf {
+namespace {
 
-void bind_collectives(py::module_&) {}
+using Released = py::call_guard<py::gil_scoped_release>;
+
+Tensor borrow_writable(py::handle object, const char* what) {
+  Tensor t = borrow_array(object, what);
+  if (!py::reinterpret_borrow<py::array>(object).writeable()) throw py::value_error(text(what, " must be writable"));
+  return t;
+}
+
+CommunicatorOptions options_of(const std::string& algorithm, double timeout_s, bool background) {
+  CommunicatorOptions options;
+  options.algorithm = algorithm_of(algorithm);
+  options.timeout_s = timeout_s;
+  options.background = background;
+  return options;
+}
+
+std::vector<std::shared_ptr<Communicator>> loopback(int size, const std::string& algorithm, double timeout_s) {
+  const auto world = make_loopback_world(size);
+  std::vector<std::shared_ptr<Communicator>> ranks;
+  for (int r = 0; r < size; ++r)
+    ranks.push_back(std::make_shared<Communicator>(loopback_transport(world, r), loopback_windows(world, r),
+                                                   options_of(algorithm, timeout_s, true)));
+  return ranks;
+}
+
+// The transport in the capsule, as ringflow._mpi made it. Collective.
+std::shared_ptr<Communicator> over(const py::capsule& capsule, bool shared_memory, const std::string& job,
+                                   const std::string& algorithm, double timeout_s, bool background) {
+  const char* expected = "ringflow.Transport/1";
+  if (std::string(capsule.name() ? capsule.name() : "") != expected)
+    throw py::value_error(text("the transport must be a capsule '", expected, "'. Fix: build ringflow._mpi and _core together."));
+  std::shared_ptr<Transport> transport = *capsule.get_pointer<std::shared_ptr<Transport>>();
+  const CommunicatorOptions options = options_of(algorithm, timeout_s, background);
+  py::gil_scoped_release released;
+  std::shared_ptr<Windows> windows;
+  if (shared_memory && transport->size() > 1 && options.algorithm != Algorithm::Ring) {
+    std::string problem;
+    windows = join_shared_memory(*transport, job, timeout_s, &problem);
+    if (!windows && transport->rank() == 0)
+      std::fprintf(stderr, "ringflow: warning: no shared memory between the ranks (%s); using the slower ring over %s\n",
+                   problem.c_str(), transport->name());
+  }
+  return std::make_shared<Communicator>(std::move(transport), std::move(windows), options);
+}
+
+// Memory of a bucket as an array that keeps the bucket alive.
+py::array bucket_view(const py::object& bucket, void* data, const py::dtype& dtype, bool writable) {
+  const auto items = static_cast<py::ssize_t>(bucket.cast<Bucket&>().bytes()) / dtype.itemsize();
+  py::array view(dtype, std::vector<py::ssize_t>{items}, data, bucket);
+  if (!writable) py::detail::array_proxy(view.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+  return view;
+}
+
+void bind_bucket(py::module_& m) {
+  py::class_<Bucket, std::shared_ptr<Bucket>>(m, "Bucket", "Pinned memory for one recurring allreduce.")
+      .def_property_readonly("bytes", &Bucket::bytes)
+      .def_property_readonly("shared", &Bucket::shared, "Whether the ranks read each other's memory in place.")
+      .def("input", [](const py::object& b, const py::dtype& d) { return bucket_view(b, b.cast<Bucket&>().input(), d, true); },
+           py::arg("dtype"), "This rank's contribution, as a flat array.")
+      .def("result",
+           [](const py::object& b, const py::dtype& d) {
+             return bucket_view(b, const_cast<void*>(b.cast<Bucket&>().result()), d, false);
+           },
+           py::arg("dtype"), "The reduced values, as a flat read-only array.");
+}
+
+void allreduce(Communicator& c, py::handle array, const std::string& op) {
+  Tensor t = borrow_writable(array, "the array to reduce");
+  const Reduction reduction = reduction_of(op);
+  py::gil_scoped_release released;
+  c.allreduce(t.raw(), t.num_elements(), t.dtype(), reduction);
+}
+
+void broadcast(Communicator& c, py::handle array, int root) {
+  Tensor t = borrow_writable(array, "the array to broadcast");
+  py::gil_scoped_release released;
+  c.broadcast(t.raw(), t.bytes(), root);
+}
+
+void allgatherv(Communicator& c, py::handle in, py::handle out, const std::vector<size_t>& bytes) {
+  const Tensor from = borrow_array(in, "the array to gather");
+  Tensor to = borrow_writable(out, "the gathered array");
+  size_t total = 0;
+  for (size_t b : bytes) total += b;
+  check(bytes.size() == static_cast<size_t>(c.size()) && bytes[static_cast<size_t>(c.rank())] == from.bytes() && total == to.bytes(),
+        "[allgather] the byte counts do not match the arrays");
+  py::gil_scoped_release released;
+  c.allgatherv(from.raw(), to.raw(), bytes);
+}
+
+void send(Communicator& c, py::handle array, int to, int tag) {
+  const Tensor t = borrow_array(array, "the array to send");
+  py::gil_scoped_release released;
+  c.send(t.raw(), t.bytes(), to, tag);
+}
+
+void receive(Communicator& c, py::handle array, int from, int tag) {
+  Tensor t = borrow_writable(array, "the array to receive into");
+  py::gil_scoped_release released;
+  c.receive(t.raw(), t.bytes(), from, tag);
+}
+
+uint64_t start(Communicator& c, const std::shared_ptr<Bucket>& bucket, int64_t count, const py::dtype& dtype,
+               const std::string& op) {
+  const py::array sample = py::array(dtype, std::vector<py::ssize_t>{0});
+  return c.start(bucket, count, dtype_of_array(sample), reduction_of(op));
+}
+
+}  // namespace
+
+void bind_collectives(py::module_& m) {
+  bind_bucket(m);
+  py::class_<Communicator, std::shared_ptr<Communicator>>(m, "Communicator", "One rank's end of a group of ranks.")
+      .def_static("loopback", &loopback, py::arg("size"), py::kw_only(), py::arg("algorithm") = "auto",
+                  py::arg("timeout_s") = 600.0, "The communicators of `size` ranks that are threads of this process.")
+      .def_static("over", &over, py::arg("transport"), py::kw_only(), py::arg("shared_memory"), py::arg("job"),
+                  py::arg("algorithm") = "auto", py::arg("timeout_s") = 600.0, py::arg("background") = true,
+                  "Collective. shared_memory: all ranks are on one node.")
+      .def_property_readonly("rank", &Communicator::rank)
+      .def_property_readonly("size", &Communicator::size)
+      .def_property_readonly("transport", &Communicator::transport_name)
+      .def_property_readonly("algorithm", [](const Communicator& c) { return name_of(c.algorithm()); })
+      .def("allreduce", &allreduce, py::arg("array"), py::arg("op"), "In place.")
+      .def("broadcast", &broadcast, py::arg("array"), py::arg("root"), "In place.")
+      .def("allgatherv", &allgatherv, py::arg("array"), py::arg("out"), py::arg("bytes"))
+      .def("send", &send, py::arg("array"), py::arg("to"), py::arg("tag"))
+      .def("recv", &receive, py::arg("array"), py::arg("source"), py::arg("tag"))
+      .def("barrier", &Communicator::barrier, Released())
+      .def("bucket", &Communicator::bucket, py::arg("bytes"), Released(), "Collective.")
+      .def("start", &start, py::arg("bucket"), py::arg("count"), py::arg("dtype"), py::arg("op"),
+           "Starts the allreduce of a bucket's first `count` elements; a ticket for `wait`.")
+      .def("wait", &Communicator::wait, py::arg("ticket"), Released())
+      .def("abort", &Communicator::abort, py::arg("text"), Released())
+      .def("leave", &Communicator::leave, Released())
+      .def("tell", &Communicator::tell, Released())
+      .def("wait_told", &Communicator::wait_told, py::arg("timeout_s"), Released())
+      .def("aborted", &Communicator::aborted, Released())
+      .def_property_readonly("aborted_by", &Communicator::aborted_by)
+      .def_property_readonly("abort_text", &Communicator::abort_text)
+      .def("close", &Communicator::close, Released());
+  m.def("set_communicator", &set_communicator, py::arg("resources"), py::arg("communicator"),
+        "Gives the collective ops of graphs that run with these resources their communicator.");
+}
 
 }  // namespace rf
