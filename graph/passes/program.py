@@ -83,11 +83,11 @@ def extract(source: Graph, fetches: Sequence[Tensor], targets: Sequence[Operatio
             raise at_site(InvalidArgumentError(
                 f"You must feed a value for placeholder tensor '{op.name}' with dtype {op.outputs[0].dtype} and shape "
                 f"{op.outputs[0].shape}.", op.name), op.site)
-        inputs = [fed.get(t) or copies[t.op].outputs[t.index] for t in op.inputs]
+        inputs = [fed[t] if t in fed else copies[t.op].outputs[t.index] for t in op.inputs]
         controls = [copies[c] for c in op.control_inputs if c in copies]
         copies[op] = _copy(graph, op, inputs, controls)
     for i, t in enumerate(fetches):
-        value = fed.get(t) or copies[t.op].outputs[t.index]
+        value = fed[t] if t in fed else copies[t.op].outputs[t.index]
         graph.create_op("_Retval", [value], {"T": t.dtype, "index": i}, f"{t.op.name}/_retval_{i}").site = t.op.site
     return Program(graph, source, list(copies), [copies[op] for op in targets], session)
 
