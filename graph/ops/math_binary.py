@@ -173,7 +173,7 @@ for _op in (maximum, minimum):
 @define("SquaredDifference(x: T, y: T) -> z: T", T=NUMBERS, elementwise=True, commutative=True, shape=broadcast_shape)
 def squared_difference(x: Array, y: Array) -> Array:
     """z = (x - y)^2"""
-    return np.square(x - y)
+    return np.asarray(np.square(x - y))
 
 
 @squared_difference.gradient
@@ -191,7 +191,7 @@ def add_n(inputs: list[Array]) -> Array:
     total = inputs[0]
     for x in inputs[1:]:
         total = np.add(total, x)
-    return total
+    return np.asarray(total)
 
 
 add_n.gradient(lambda op, grad: [grad] * len(op.inputs))

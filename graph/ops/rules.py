@@ -77,6 +77,11 @@ def ranked(op: Operation, index: int, rank: int, at_least: bool = False) -> Tens
     return shape
 
 
+def dim(shape: TensorShape, axis: int) -> int | None:
+    """Dimension `axis`; None where it or the rank is not known."""
+    return None if shape.dims is None else shape.dims[axis]
+
+
 def same_dim(op: Operation, rule: str, a: int | None, b: int | None) -> int | None:
     """What two dimensions that must be equal say together. Raises: InvalidArgumentError, beginning with `rule`."""
     if a is not None and b is not None and a != b:
@@ -93,15 +98,17 @@ def axis_index(op_type: str, name: str, axis: int, rank: int) -> int:
 
 
 # ---- gradients
-def unbroadcast(grad: Tensor, x: Tensor, other: Tensor) -> Tensor:
+def unbroadcast(grad: Tensor, x: Tensor, other: Tensor, own: int = 0) -> Tensor:
     """`grad` of the shape of broadcast(x, other), summed over the axes along which `x` was repeated, to x's shape.
 
-    Decided while building where the static shapes suffice, else by Shape, BroadcastGradientArgs, Sum and Reshape.
+    `own`: that many last axes take no part, as the matrices of a batch do. Decided while building where the static shapes
+    suffice, else by Shape, BroadcastGradientArgs, Sum and Reshape.
     """
-    axes = _repeated_axes(x.shape, other.shape)
+    axes = _repeated_axes(_batch(x.shape, own), _batch(other.shape, own))
     if axes is None:
         s0, s1 = build("Shape", x), build("Shape", other)
-        reduced: Tensor = build("Sum", grad, build("BroadcastGradientArgs", s0, s1)[0])
+        b0, b1 = (s0, s1) if not own else (s[:-own] for s in (s0, s1))
+        reduced: Tensor = build("Sum", grad, build("BroadcastGradientArgs", b0, b1)[0])
         return _reshaped(reduced, s0, x.shape)
     if not axes:
         return grad
@@ -112,6 +119,10 @@ def unbroadcast(grad: Tensor, x: Tensor, other: Tensor) -> Tensor:
         return result
     reduced = build("Sum", grad, np.array(axes, np.int32))
     return _reshaped(reduced, shape_tensor(x), x.shape)
+
+
+def _batch(shape: TensorShape, own: int) -> TensorShape:
+    return shape if not own or shape.dims is None else TensorShape(shape.dims[:-own])
 
 
 def _repeated_axes(x: TensorShape, other: TensorShape) -> list[int] | None:
@@ -141,10 +152,10 @@ def shape_tensor(x: Tensor) -> Any:
     return np.array(x.shape.known, np.int32) if x.shape.is_fully_defined() else build("Shape", x)
 
 
-def unbroadcast_both(op: Operation, grad_x: Tensor, grad_y: Tensor) -> list[Tensor]:
+def unbroadcast_both(op: Operation, grad_x: Tensor, grad_y: Tensor, own: int = 0) -> list[Tensor]:
     """Gradients of the two operands of an op that broadcasts them."""
     x, y = op.inputs[0], op.inputs[1]
-    return [unbroadcast(grad_x, x, y), unbroadcast(grad_y, y, x)]
+    return [unbroadcast(grad_x, x, y, own), unbroadcast(grad_y, y, x, own)]
 
 
 def no_gradient(op: Operation, *grads: Any) -> Sequence[None]:
