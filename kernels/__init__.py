@@ -1,0 +1,1 @@
+from . import openblas as openblas  # before _core
