@@ -1,0 +1,77 @@
+// Variables: VariableV2, IsVariableInitialized, Assign, AssignAdd, AssignSub.
+//
+// A variable lives in its container under shared_name, or else the node's name. Threading: the graph orders every
+// read of a variable against its updates by control edges; kernels take no lock.
+#include <cstring>
+
+#include "kernels/elementwise.h"
+#include "kernels/state.h"
+
+namespace rf {
+namespace {
+
+Kernel variable(const Node& node) {
+  const std::string container = node.attr<std::string>("container", "");
+  const std::string shared_name = node.attr<std::string>("shared_name", "");
+  const std::string name = shared_name.empty() ? node.name : shared_name;
+  return [container, name, found = Cached<Variable>()](Context& c) mutable {
+    c.set_ref_output(0, found.get(c.resources(), [&] { return c.resources().find_or_create<Variable>(container, name); }));
+  };
+}
+
+Kernel is_variable_initialized(const Node&) {
+  return [](Context& c) { *c.output(0, Shape()).data<bool>() = c.variable(0).value.initialized(); };
+}
+
+Kernel assign(const Node& node) {
+  const bool validate_shape = node.attr<bool>("validate_shape", true);
+  return [validate_shape](Context& c) {
+    Variable& v = c.variable(0);
+    const Tensor& value = c.input(1);
+    if (v.value.initialized() && (v.value.shape() != value.shape() || v.value.dtype() != value.dtype())) {
+      check(!validate_shape && v.value.dtype() == value.dtype(), "[Assign] value must have the variable's shape and dtype, ",
+            v.value.shape(), " ", name_of(v.value.dtype()), ": got ", value.shape(), " ", name_of(value.dtype()),
+            ". Fix: assign the same shape, or set validate_shape=False");
+      v.value = Tensor();
+    }
+    // a variable keeps its memory for life: others may have been told where it is
+    if (!v.value.initialized()) {
+      Tensor fresh(value.dtype(), value.shape());
+      std::memcpy(fresh.raw(), value.raw(), value.bytes());
+      v.value = fresh;
+    } else if (v.value.raw() != value.raw()) {
+      std::memcpy(v.value.raw(), value.raw(), value.bytes());
+    }
+    c.set_ref_output(0, v);
+  };
+}
+
+template <class F>
+struct AssignUpdate {
+  template <class T>
+  static Kernel make(const Node&) {
+    return [](Context& c) {
+      Tensor& v = c.mutable_input(0);
+      const Tensor& value = c.input(1);
+      check(v.shape() == value.shape(), "[", c.node().op, "] value must have the variable's shape ", v.shape(), ": got ",
+            value.shape());
+      T* out = v.data<T>();
+      const T* in = value.data<T>();
+      const int64_t n = v.num_elements();
+      run_loop<T>([=] {
+#pragma GCC ivdep
+        for (int64_t i = 0; i < n; ++i) out[i] = F()(out[i], in[i]);
+      });
+      c.set_ref_output(0, c.variable(0));
+    };
+  }
+};
+
+RF_KERNEL_ANY("VariableV2", None, variable)
+RF_KERNEL_ANY("IsVariableInitialized", None, is_variable_initialized)
+RF_KERNEL_ANY("Assign", None, assign)
+RF_KERNEL("AssignAdd", AssignUpdate<formula::Add>::make, float, double, int32_t, int64_t)
+RF_KERNEL("AssignSub", AssignUpdate<formula::Sub>::make, float, double, int32_t, int64_t)
+
+}  // namespace
+}  // namespace rf
