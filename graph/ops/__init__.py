@@ -15,3 +15,9 @@ from . import reductions as reductions
 from . import argmax as argmax
 from . import segment as segment
 from . import matmul as matmul
+from . import activation as activation
+from . import bias as bias
+from . import softmax as softmax
+from . import state as state
+from . import training as training
+from . import random as random
