@@ -21,3 +21,6 @@ from . import softmax as softmax
 from . import state as state
 from . import training as training
 from . import random as random
+from . import conv as conv
+from . import pool as pool
+from . import batch_norm as batch_norm
