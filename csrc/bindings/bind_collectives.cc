@@ -62,7 +62,8 @@ std::shared_ptr<Communicator> over(const py::capsule& capsule, bool shared_memor
 }
 
 // Memory of a bucket as an array that keeps the bucket alive.
-py::array bucket_view(const py::object& bucket, void* data, const py::dtype& dtype, bool writable) {
+py::array bucket_view(const py::object& bucket, void* data, const py::object& type, bool writable) {
+  const py::dtype dtype = py::dtype::from_args(type);
   const auto items = static_cast<py::ssize_t>(bucket.cast<Bucket&>().bytes()) / dtype.itemsize();
   py::array view(dtype, std::vector<py::ssize_t>{items}, data, bucket);
   if (!writable) py::detail::array_proxy(view.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
@@ -73,10 +74,10 @@ void bind_bucket(py::module_& m) {
   py::class_<Bucket, std::shared_ptr<Bucket>>(m, "Bucket", "Pinned memory for one recurring allreduce.")
       .def_property_readonly("bytes", &Bucket::bytes)
       .def_property_readonly("shared", &Bucket::shared, "Whether the ranks read each other's memory in place.")
-      .def("input", [](const py::object& b, const py::dtype& d) { return bucket_view(b, b.cast<Bucket&>().input(), d, true); },
+      .def("input", [](const py::object& b, const py::object& d) { return bucket_view(b, b.cast<Bucket&>().input(), d, true); },
            py::arg("dtype"), "This rank's contribution, as a flat array.")
       .def("result",
-           [](const py::object& b, const py::dtype& d) {
+           [](const py::object& b, const py::object& d) {
              return bucket_view(b, const_cast<void*>(b.cast<Bucket&>().result()), d, false);
            },
            py::arg("dtype"), "The reduced values, as a flat read-only array.");
@@ -118,9 +119,9 @@ void receive(Communicator& c, py::handle array, int from, int tag) {
   c.receive(t.raw(), t.bytes(), from, tag);
 }
 
-uint64_t start(Communicator& c, const std::shared_ptr<Bucket>& bucket, int64_t count, const py::dtype& dtype,
+uint64_t start(Communicator& c, const std::shared_ptr<Bucket>& bucket, int64_t count, const py::object& dtype,
                const std::string& op) {
-  const py::array sample = py::array(dtype, std::vector<py::ssize_t>{0});
+  const py::array sample = py::array(py::dtype::from_args(dtype), std::vector<py::ssize_t>{0});
   return c.start(bucket, count, dtype_of_array(sample), reduction_of(op));
 }
 

@@ -235,15 +235,19 @@ void Communicator::tell() {
   if (size_ > 1) progress_->run_soon([&] { watch_->announce(Presence::Told); }, 1.0);
 }
 
-bool Communicator::wait_told(double timeout_s) {
+int Communicator::wait_told(double timeout_s) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(timeout_s);
   for (;;) {
     if (!windows_) progress_->run_soon([&] { watch_->listen(); }, 0.0);
-    bool all = true;
-    for (int r = 0; r < size_; ++r)
-      all = all && (r == rank_ || control_->member(r).presence.load(std::memory_order_acquire) != Presence::Running);
-    if (all) return true;
-    if (std::chrono::steady_clock::now() >= end) return false;
+    int running = 0, told = 0;
+    for (int r = 0; r < size_; ++r) {
+      if (r == rank_) continue;
+      const Presence presence = control_->member(r).presence.load(std::memory_order_acquire);
+      running += presence == Presence::Running;
+      told += presence == Presence::Told;
+    }
+    if (running == 0) return told;
+    if (std::chrono::steady_clock::now() >= end) return -1;
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
 }

@@ -83,9 +83,10 @@ class Communicator {
   void abort(const std::string& text);
   // This rank joins no further collective; whoever waits for it is told.
   void leave();
-  // This rank has reported the abort; `wait_told` waits until all others have, or have left: false after timeout_s.
+  // This rank has reported the abort. `wait_told` waits until every other rank has, or has left, and returns how many
+  // have; -1 after timeout_s.
   void tell();
-  bool wait_told(double timeout_s);
+  int wait_told(double timeout_s);
   bool aborted();
   int aborted_by() const { return control_->aborted_by(); }
   std::string abort_text() const { return control_->abort_text(); }

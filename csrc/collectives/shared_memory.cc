@@ -15,6 +15,15 @@
 namespace rf {
 namespace {
 
+// Removes a name from /dev/shm when the scope is left, by an error too.
+struct Unlink {
+  explicit Unlink(std::string name) : name(std::move(name)) {}
+  ~Unlink() {
+    if (!name.empty()) shm_unlink(name.c_str());
+  }
+  const std::string name;
+};
+
 // A mapped shared-memory object.
 class Mapping {
  public:
@@ -102,10 +111,13 @@ class SharedMemory : public Windows {
   std::shared_ptr<Segment> allocate(size_t bytes, Watch& watch, std::string* problem) override {
     const size_t total = (static_cast<size_t>(size_) + 1) * bytes;
     std::unique_ptr<Mapping> mapping;
+    barrier(watch);  // a name must not wait for ranks that may never come
+    std::unique_ptr<Unlink> unlink;
     if (rank_ == 0) {
       control_->segment_failures.store(0);
       const std::string name = prefix_ + "." + std::to_string(++created_);
       const bool created = try_to(problem, [&] { mapping = std::make_unique<Mapping>(Mapping::create(name, total)); });
+      if (created) unlink = std::make_unique<Unlink>(name);
       say(created ? name : *problem, created);
     }
     barrier(watch);
@@ -120,7 +132,7 @@ class SharedMemory : public Windows {
         }))
       control_->segment_failures.fetch_add(1);
     barrier(watch);
-    if (rank_ == 0 && created) shm_unlink(said.c_str());
+    unlink.reset();
     const uint32_t failures = control_->segment_failures.load();
     barrier(watch);  // everybody has read text and failures
     if (!created || failures > 0) {
@@ -169,7 +181,9 @@ std::shared_ptr<Windows> join_shared_memory(Transport& transport, const std::str
   struct Offer {
     char created, name[127], problem[256];
   } offer{};
+  ring::barrier(transport, watch);  // a name must not wait for ranks that may never come
   std::unique_ptr<Mapping> mapping;
+  std::unique_ptr<Unlink> unlink;
   if (rank == 0) {
     std::string name = "/ringflow." + job + "." + std::to_string(getpid());
     if (name.size() >= sizeof offer.name - 16) name.resize(sizeof offer.name - 16);
@@ -178,6 +192,7 @@ std::shared_ptr<Windows> join_shared_memory(Transport& transport, const std::str
     std::strncpy(offer.name, name.c_str(), sizeof offer.name - 1);
     try {
       mapping = std::make_unique<Mapping>(Mapping::create(name, bytes));
+      unlink = std::make_unique<Unlink>(name);
       ControlBlock::create(mapping->data(), size);
       offer.created = 1;
     } catch (const Error& e) {
@@ -194,7 +209,7 @@ std::shared_ptr<Windows> join_shared_memory(Transport& transport, const std::str
   }
   int32_t attached = mapping ? 1 : 0;
   ring::allreduce(transport, watch, &attached, 1, DType::Int32, Reduction::Min);
-  if (rank == 0 && offer.created) shm_unlink(offer.name);
+  unlink.reset();
   if (!attached) {
     *problem = offer.problem[0] ? offer.problem : "another rank cannot map the segment";
     return nullptr;
