@@ -1,0 +1,171 @@
+"""Cases of the generated op tests: every sample of every op with every dtype its type attrs allow."""
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ringflow.graph import dtypes, ops  # noqa: F401  (ops fills the registry)
+from ringflow.graph.dtypes import DType
+from ringflow.graph.graph import Graph
+from ringflow.graph.interpreter import Ref, State, evaluate
+from ringflow.graph.opdef import OPS, REQUIRED
+from ringflow.graph.operation import Operation
+from ringflow.graph.ops.cast import bfloat16_to_float32, float32_to_bfloat16
+from ringflow.graph.samples import Random
+from ringflow.graph.shapes import TensorShape
+
+FED_BY_RUNS = {"Placeholder", "_Arg", "_Retval"}  # the session takes these away before anything executes
+
+OUR_OPS = {name: op for name, op in OPS.items() if op.reference.__module__.startswith("ringflow.graph.ops.")}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of an op: sample `number` with the type attrs `types`."""
+
+    op: Any
+    number: int
+    types: tuple[tuple[str, DType], ...]
+
+    @property
+    def sample(self) -> Any:
+        return self.op.samples[self.number]
+
+    @property
+    def id(self) -> str:
+        types = ",".join(f"{k}={v}" for k, v in self.types)
+        return f"{self.op.name}-{self.number}" + (f"-{types}" if types else "")
+
+    def attrs(self) -> dict[str, Any]:
+        return {**dict(self.types), **self.sample.attrs}
+
+    def input_args(self) -> list[Any]:
+        """The signature's argument of each flat input."""
+        flat = []
+        for arg, value in zip(self.op.inputs, self.sample.inputs):
+            flat.extend([arg] * (len(value) if arg.is_list else 1))
+        return flat
+
+    def flat_inputs(self) -> list[Any]:
+        flat: list[Any] = []
+        for arg, value in zip(self.op.inputs, self.sample.inputs):
+            flat.extend(value if arg.is_list else [value])
+        return flat
+
+    def arrays(self) -> list[Any]:
+        """One array for each flat input; the same at every call."""
+        rng = np.random.default_rng(zlib.crc32(f"{self.op.name}-{self.number}".encode()))
+        return [_array(value, self._dtype(arg, value), rng) for arg, value in zip(self.input_args(), self.flat_inputs())]
+
+    def _dtype(self, arg: Any, value: Any) -> DType:
+        if arg.dtype is not None:
+            return arg.dtype
+        if arg.type_attr:
+            return dtypes.as_dtype(self.attrs()[arg.type_attr])
+        return dtypes.float32 if isinstance(value, Random) else dtypes.as_dtype(np.asarray(value).dtype)
+
+    def random(self) -> list[bool]:
+        """Which flat inputs are drawn values; the others are most often shapes, axes and indices."""
+        return [isinstance(v, Random) for v in self.flat_inputs()]
+
+    def build(self, graph: Graph, inputs: list[Any]) -> Operation:
+        """A node of this case on `inputs`, tensors of `graph`."""
+        attrs = dict(self.attrs())
+        for arg, value in zip(self.op.inputs, self.sample.inputs):
+            if arg.number_attr:
+                attrs[arg.number_attr] = len(value)
+        return graph.create_op(self.op, inputs, attrs, "node")
+
+    def expected(self) -> tuple[list[Any], list[Any]]:
+        """What the reference gives: outputs, and the values behind ref inputs afterwards."""
+        graph, state = Graph(), State()
+        arrays = self.arrays()
+        sources = source_nodes(graph, self, arrays, [a.shape for a in arrays])
+        op = self.build(graph, sources)
+        refs = [i for i, arg in enumerate(self.input_args()) if arg.is_ref]
+        values: list[Any] = list(arrays)
+        for i in refs:
+            values[i] = Ref(state, "", f"v{i}")
+            values[i].value = arrays[i].copy()
+        outputs = evaluate(op, values, state)
+        return ([o.value if isinstance(o, Ref) else o for o in outputs], [values[i].value for i in refs])
+
+
+def source_nodes(graph: Graph, case: Case, arrays: list[Any], shapes: list[Any], constants: list[bool] | None = None
+                 ) -> list[Any]:
+    """A tensor for each flat input: a variable for a reference, a constant where asked, else a placeholder."""
+    tensors = []
+    for i, (arg, array, value) in enumerate(zip(case.input_args(), arrays, case.flat_inputs())):
+        dtype = case._dtype(arg, value)
+        if arg.is_ref:
+            node = graph.create_op("VariableV2", [], {"shape": TensorShape(array.shape), "dtype": dtype}, f"v{i}")
+        elif constants is not None and constants[i]:
+            node = graph.create_op("Const", [], {"value": array, "dtype": dtype}, f"c{i}")
+        else:
+            node = graph.create_op("Placeholder", [], {"dtype": dtype, "shape": TensorShape(shapes[i])}, f"x{i}")
+        tensors.append(node.outputs[0])
+    return tensors
+
+
+def _array(value: Any, dtype: DType, rng: np.random.Generator) -> Any:
+    if dtype is dtypes.bfloat16:
+        plain = value(rng, dtypes.float32) if isinstance(value, Random) else np.asarray(value, np.float32)
+        return float32_to_bfloat16(plain)
+    return value(rng, dtype) if isinstance(value, Random) else np.asarray(value).astype(dtype.as_numpy_dtype)
+
+
+def as_plain(array: Any) -> Any:
+    """The array in a type that NumPy computes with."""
+    array = np.asarray(array)
+    return bfloat16_to_float32(array) if array.dtype == dtypes.bfloat16.as_numpy_dtype else array
+
+
+def _holds(dtype: DType, value: Any) -> bool:
+    """Whether `dtype` holds the array `value` exactly."""
+    if isinstance(value, Random) or dtype.kind in "sh":
+        return True
+    array = np.asarray(value)
+    if array.dtype == object:
+        return False
+    with np.errstate(all="ignore"):
+        there = array.astype(np.float32 if dtype is dtypes.bfloat16 else dtype.as_numpy_dtype)
+        return np.array_equal(there.astype(array.dtype), array, equal_nan=array.dtype.kind == "f")
+
+
+def _type_choices(op: Any, sample: Any) -> list[tuple[tuple[str, DType], ...]]:
+    """All first choices, and each type attr varied alone."""
+    free: dict[str, list[DType]] = {}
+    for name, spec in op.attrs.items():
+        if spec.kind != "type" or name in sample.attrs:
+            continue
+        inputs = [v for arg, values in zip(op.inputs, sample.inputs) if arg.type_attr == name
+                  for v in (values if arg.is_list else [values])]
+        choices = [d for d in spec.allowed or dtypes.NUMBERS if d.size and all(_holds(d, v) for v in inputs)]
+        if spec.default is not REQUIRED:
+            choices.sort(key=lambda d: d is not spec.default)
+        free[name] = choices
+    if not all(free.values()):
+        return []
+    base = {name: choices[0] for name, choices in free.items()}
+    combinations = [base] + [{**base, name: d} for name, choices in free.items() for d in choices[1:]]
+    return [tuple(c.items()) for c in combinations]
+
+
+def all_cases() -> list[Case]:
+    return [Case(op, i, types) for op in OUR_OPS.values() for i, sample in enumerate(op.samples)
+            for types in _type_choices(op, sample)]
+
+
+def base_cases() -> list[Case]:
+    """One choice of types for each sample; float64 where an op computes with floats."""
+    cases: dict[tuple[str, int], Case] = {}
+    for case in all_cases():
+        key = case.op.name, case.number
+        if key not in cases or any(d is dtypes.float64 for _, d in case.types):
+            cases.setdefault(key, case)
+            if any(d is dtypes.float64 for n, d in case.types if n in ("T", "SrcT", "dtype", "Tparams")):
+                cases[key] = case
+    return list(cases.values())
