@@ -12,12 +12,11 @@ from .gradients import gradients as gradients
 from .graph import (Graph as Graph, GraphKeys as GraphKeys, get_default_graph as get_default_graph,
                     reset_default_graph as reset_default_graph)
 from .indexed_slices import IndexedSlices as IndexedSlices
-from .initializers import *  # noqa: F403
 from .operation import Operation as Operation, Tensor as Tensor
 from .ops.api import *  # noqa: F403
 from .scopes import (add_to_collection as add_to_collection, colocate_with as colocate_with,
                      control_dependencies as control_dependencies, device as device, get_collection as get_collection,
-                     get_collection_ref as get_collection_ref, name_scope as name_scope, set_random_seed as set_random_seed)
+                     get_collection_ref as get_collection_ref, name_scope as name_scope)
 from .session import Session as Session, get_default_session as get_default_session
 from .shapes import TensorShape as TensorShape
 from .text import graph_text as graph_text

@@ -237,7 +237,7 @@ def to_array(value: Any, dtype: DType | None) -> Array:
         raise InvalidArgumentError(f"[convert_to_tensor] cannot make a {dtype} tensor from {type(value).__name__} {value!r:.60}")
     with np.errstate(all="ignore"):
         converted = array.astype(wanted)
-    if array.dtype.kind == "f" and not dtype.is_floating:
+    if array.dtype.kind == "f" and not dtype.is_floating and array.size:
         raise InvalidArgumentError(f"[convert_to_tensor] a {dtype} is needed, got float {value!r:.60}. Fix: rf.cast, or use ints")
     if array.dtype.kind in "iu" and not dtype.is_floating and not np.array_equal(converted, array):
         raise InvalidArgumentError(f"[convert_to_tensor] {value!r:.60} does not fit {dtype}")

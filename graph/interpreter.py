@@ -12,7 +12,7 @@ import numpy as np
 
 from .errors import Error, FailedPreconditionError, InternalError
 from .graph import Graph
-from .operation import Operation, at_site
+from .operation import Operation
 
 
 class State:
@@ -50,7 +50,7 @@ class Ref:
 
 def evaluate(op: Operation, inputs: Sequence[Any], state: State | None = None) -> list[Any]:
     """The outputs of one operation. Inputs: arrays, or Refs for ref inputs. Raises: what the reference raises, with the
-    node's name and site."""
+    node's name."""
     definition = op.op_def
     args: list[Any] = []
     for arg in definition.inputs:
@@ -66,7 +66,7 @@ def evaluate(op: Operation, inputs: Sequence[Any], state: State | None = None) -
             result = definition.reference(*args, **attrs)
     except Error as e:
         e.node = e.node or op.name
-        raise at_site(e, op.site) from None
+        raise
     if not definition.outputs:
         return []
     results = list(result) if isinstance(result, (tuple, list)) else [result]

@@ -41,7 +41,3 @@ def get_collection(name: str, scope: str | None = None) -> list[Any]:
 def get_collection_ref(name: str) -> list[Any]:
     return get_default_graph().get_collection_ref(name)
 
-
-def set_random_seed(seed: int | None) -> None:
-    """The graph-level seed of random operations made from now on; None: a new one every run."""
-    get_default_graph().seed = seed

@@ -227,8 +227,8 @@ class _Plan:
             if op is not None:
                 if op.type not in error.message:
                     error.message = f"[{op.type}] {error.message}"
-                if name not in error.message:
-                    error.message += f" Node: {name!r}."
+                if f"'{name}'" not in error.message:
+                    error.message = f"{error.message.rstrip('.')} (node '{name}')."
                 error.args = (error.message,)
                 return at_site(error, op.site)
             name = name.rpartition("/")[0]

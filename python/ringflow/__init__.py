@@ -1,2 +1,29 @@
-"""ringflow: dataflow training for people who own mpirun."""
+"""ringflow: dataflow training for people who own mpirun.
+
+Build a graph, differentiate it, distribute it over the ranks that mpirun started, and run it:
+
+    import ringflow as rf
+
+    x = rf.placeholder(rf.float32, [None, 784])
+    ...
+    train_op = rf.distribute(rf.train.MomentumOptimizer(0.01, 0.9).minimize(loss))
+    with rf.Session() as session:
+        session.run(rf.global_variables_initializer())
+        session.run(train_op, {x: batch})
+
+This module only re-exports: the layers are ringflow.graph, .kernels, .collectives, .train and .launch.
+"""
+from ringflow import graph as graph  # the layers in order: each imports those before it
+from ringflow import kernels as kernels
+from ringflow.kernels import backend as _b
+from ringflow import collectives as collectives
+from ringflow import train as train
+from ringflow.collectives import init as init
+from ringflow.collectives import local_rank as local_rank
+from ringflow.collectives import local_size as local_size
+from ringflow.collectives import rank as rank
+from ringflow.collectives import size as size
+from ringflow.graph import errors as errors
+from ringflow.graph import nn as nn
+from ringflow.graph.api import *  # noqa: F403
 from ringflow.version import __version__ as __version__

@@ -40,7 +40,7 @@ def test_imported_graph_computes_the_same_under_a_prefix():
 def test_input_map_replaces_tensors():
     data = two_layers().as_graph_def()
     with rf.Graph().as_default() as g:
-        mine = rf.constant(np.ones((3, 4), np.float32))
+        mine = rf.constant(np.ones((3, 4), np.float32), name="mine")
         y, init = rf.import_graph_def(data, {"x:0": mine}, ["mean:0", "w/Assign"], name="")
         with rf.Session(graph=g) as s:
             s.run(init)
