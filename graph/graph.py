@@ -296,8 +296,9 @@ def complete_attrs(op_def: OpDef, inputs: Sequence[Tensor], given: dict[str, Any
     for arg in op_def.inputs:
         if arg.number_attr:
             if arg.number_attr not in attrs:
-                attrs[arg.number_attr] = len(inputs) - position - sum(not a.is_list for a in op_def.inputs
-                                                                      if op_def.inputs.index(a) > op_def.inputs.index(arg))
+                later = op_def.inputs[op_def.inputs.index(arg):]
+                lists = sum(a.number_attr == arg.number_attr for a in later)
+                attrs[arg.number_attr] = (len(inputs) - position - sum(not a.is_list for a in later)) // lists
             count = attrs[arg.number_attr]
         elif arg.type_list_attr:
             if arg.type_list_attr not in attrs:

@@ -139,10 +139,8 @@ def _parse_arg(text: str) -> Arg:
     name, ref, number, listed, type_name = match.groups()
     if listed:
         return Arg(name, type_list_attr=type_name)
-    try:
-        return Arg(name, dtype=dtypes.as_dtype(type_name), number_attr=number or "", is_ref=bool(ref))
-    except TypeError:
-        return Arg(name, type_attr=type_name, number_attr=number or "", is_ref=bool(ref))
+    fixed = next((d for d in dtypes.ALL if d.name == type_name), None)  # not as_dtype: NumPy knows "U" as a type
+    return Arg(name, dtype=fixed, type_attr="" if fixed else type_name, number_attr=number or "", is_ref=bool(ref))
 
 
 def make_attr(name: str, value: Any) -> Attr:
