@@ -87,8 +87,20 @@ RF_UNARY(Round, math::round_half_even(x))
 
 RF_BINARY(RealDiv, a / b)
 RF_BINARY(DivNoNan, b == T(0) ? T(0) : a / b)
-RF_BINARY(Maximum, (a > b) | (a != a) ? a : b)
-RF_BINARY(Minimum, (a < b) | (a != a) ? a : b)
+struct Maximum {
+  template <class T>
+  T operator()(T a, T b) const {
+    const T most = a > b ? a : b;  // b where either is NaN
+    return a == a ? most : a;
+  }
+};
+struct Minimum {
+  template <class T>
+  T operator()(T a, T b) const {
+    const T least = a < b ? a : b;
+    return a == a ? least : a;
+  }
+};
 struct SquaredDifference {
   template <class T>
   T operator()(T a, T b) const {
