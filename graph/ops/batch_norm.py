@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..define import Array, convert_to_tensor, define
+from ..define import Array, define
 from ..dtypes import FLOATS
 from ..errors import InvalidArgumentError
 from ..operation import Operation, Tensor
@@ -33,7 +32,7 @@ def _channels(op: Operation, x: int, *vectors: int) -> TensorShape:
 @define("FusedBatchNormV3(x: T, scale: U, offset: U, mean: U, variance: U) -> y: T, batch_mean: U, batch_variance: U, "
         "reserve_space_1: U, reserve_space_2: U, reserve_space_3: U",
         T=FLOATS, U=FLOATS, epsilon=0.0001, exponential_avg_factor=1.0, data_format="NHWC", is_training=True)
-def fused_batch_norm_op(x: Array, scale: Array, offset: Array, mean: Array, variance: Array, *, epsilon: float,
+def fused_batch_norm(x: Array, scale: Array, offset: Array, mean: Array, variance: Array, *, epsilon: float,
                         exponential_avg_factor: float, data_format: str, is_training: bool) -> tuple[Array, ...]:
     """y = (x - m) / sqrt(v + epsilon) * scale + offset, per channel. x, y: (n, h, w, c); all else (c,).
 
@@ -56,15 +55,15 @@ def fused_batch_norm_op(x: Array, scale: Array, offset: Array, mean: Array, vari
     return from_nhwc(data_format, y), new_mean, new_variance, m, v, np.zeros(0)
 
 
-@fused_batch_norm_op.shape
+@fused_batch_norm.shape
 def _(op: Operation) -> list[TensorShape]:
     uses_moving = not op.attrs["is_training"] or op.attrs["exponential_avg_factor"] != 1
     c = _channels(op, 0, 1, 2, *((3, 4) if uses_moving else ()))
     return [op.inputs[0].shape.with_rank(4), c, c, c, c, TensorShape([0])]
 
 
-@fused_batch_norm_op.gradient
-def _(op: Operation, grad: Tensor | None, *_: Tensor | None) -> list[Any]:
+@fused_batch_norm.gradient
+def _(op: Operation, grad: Tensor | None, *others: Tensor | None) -> list[Any]:
     if grad is None:
         return [None] * 5
     x, scale, _, mean, variance = op.inputs
@@ -106,30 +105,15 @@ def _vectors(c: int) -> tuple[Any, ...]:
     return positive(c), normal(c), normal(c), positive(c)
 
 
-fused_batch_norm_op.sample(normal(2, 3, 4, 3), *_vectors(3), epsilon=0.001)
-fused_batch_norm_op.sample(normal(2, 3, 4, 3), *_vectors(3), exponential_avg_factor=0.9)
-fused_batch_norm_op.sample(normal(4, 1, 1, 2), *_vectors(2), is_training=False, epsilon=0.01)
-fused_batch_norm_op.sample(normal(2, 3, 2, 4), *_vectors(3), data_format="NCHW")
-fused_batch_norm_op.sample(normal(2, 5, 3, 17), positive(17), normal(17), normal(0), normal(0))
+fused_batch_norm.sample(normal(2, 3, 4, 3), *_vectors(3), epsilon=0.001)
+fused_batch_norm.sample(normal(2, 3, 4, 3), *_vectors(3), exponential_avg_factor=0.9)
+fused_batch_norm.sample(normal(4, 1, 1, 2), *_vectors(2), is_training=False, epsilon=0.01)
+fused_batch_norm.sample(normal(2, 3, 2, 4), *_vectors(3), data_format="NCHW")
+fused_batch_norm.sample(normal(2, 5, 3, 17), positive(17), normal(17), normal(0), normal(0))
 fused_batch_norm_grad.sample(normal(2, 3, 4, 3), normal(2, 3, 4, 3), positive(3), normal(3), positive(3), normal(0), gradient=False)
 fused_batch_norm_grad.sample(normal(2, 2, 2, 17), normal(2, 2, 2, 17), positive(17), normal(17), positive(17), normal(0),
                              is_training=False, epsilon=0.01, gradient=False)
 fused_batch_norm_grad.sample(normal(2, 3, 2, 4), normal(2, 3, 2, 4), positive(3), normal(3), positive(3), normal(0),
                              data_format="NCHW", gradient=False)
-
-
-def fused_batch_norm(x: Any, scale: Any, offset: Any, mean: Any = None, variance: Any = None, epsilon: float = 0.001,
-                     data_format: str = "NHWC", is_training: bool = True, name: str | None = None,
-                     exponential_avg_factor: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalised `x` (n, h, w, c), and the batch's mean and unbiased variance (c,) (of inference: the given ones)."""
-    if (mean is None or variance is None) and (not is_training or exponential_avg_factor != 1):
-        raise InvalidArgumentError("[fused_batch_norm] mean and variance are needed for inference and for a factor other than 1")
-    scale = convert_to_tensor(scale, None if hasattr(scale, "dtype") else dtypes.float32)
-    empty = np.zeros(0, scale.dtype.as_numpy_dtype)
-    outputs = fused_batch_norm_op(x, scale, offset, empty if mean is None else mean, empty if variance is None else variance,
-                                  epsilon=max(epsilon, 1.001e-5), data_format=data_format, is_training=is_training,
-                                  exponential_avg_factor=exponential_avg_factor, name=name)
-    return outputs[0], outputs[1], outputs[2]
-
 
 __all__ = ["fused_batch_norm", "fused_batch_norm_grad"]

@@ -44,7 +44,7 @@ def _check_backprop(where: str, dy: Array, n: int, h: Side, w: Side, channels: i
 
 
 @define("Conv2D(input: T, filter: T) -> output: T", T=FLOATS, **_ATTRS)
-def conv2d_op(input: Array, filter: Array, *, op: Operation) -> Array:
+def conv2d(input: Array, filter: Array, *, op: Operation) -> Array:
     """output[n, y, x, o] = sum over i, j, c of input[n, y*sy + i*dy - py, x*sx + j*dx - px, c] * filter[i, j, c, o].
 
     input: (n, h, w, c) (NCHW with that data_format), filter: (fh, fw, c, o), output: (n, h', w', o); zeros around.
@@ -56,7 +56,7 @@ def conv2d_op(input: Array, filter: Array, *, op: Operation) -> Array:
     return from_nhwc(op.attrs["data_format"], y)
 
 
-@conv2d_op.shape
+@conv2d.shape
 def _(op: Operation) -> list[TensorShape]:
     check_attrs(op.type, op.attrs)
     data_format = op.attrs["data_format"]
@@ -67,7 +67,7 @@ def _(op: Operation) -> list[TensorShape]:
     return [image_shape(data_format, n, h and h.count, w and w.count, c_out)]
 
 
-@conv2d_op.gradient
+@conv2d.gradient
 def _(op: Operation, grad: Tensor) -> list[Any]:
     x, f = op.inputs
     return [conv2d_backprop_input(shape_tensor(x), f, grad, **_attrs(op)),
@@ -114,7 +114,7 @@ def _check_static(op: Operation, dy: Tensor, dims: list[int | None], ksize: tupl
 @conv2d_backprop_input.gradient
 def _(op: Operation, grad: Tensor) -> list[Any]:
     _, f, dy = op.inputs
-    return [None, conv2d_backprop_filter(grad, shape_tensor(f), dy, **_attrs(op)), conv2d_op(grad, f, **_attrs(op))]
+    return [None, conv2d_backprop_filter(grad, shape_tensor(f), dy, **_attrs(op)), conv2d(grad, f, **_attrs(op))]
 
 
 @define("Conv2DBackpropFilter(input: T, filter_sizes: int32, out_backprop: T) -> output: T", T=FLOATS, **_ATTRS)
@@ -145,12 +145,12 @@ def _(op: Operation) -> list[TensorShape]:
 @conv2d_backprop_filter.gradient
 def _(op: Operation, grad: Tensor) -> list[Any]:
     x, _, dy = op.inputs
-    return [conv2d_backprop_input(shape_tensor(x), grad, dy, **_attrs(op)), None, conv2d_op(x, grad, **_attrs(op))]
+    return [conv2d_backprop_input(shape_tensor(x), grad, dy, **_attrs(op)), None, conv2d(x, grad, **_attrs(op))]
 
 
 def _sample(x: tuple[int, ...], f: tuple[int, ...], y: tuple[int, ...], **attrs: Any) -> None:
     """One sample of each of the three ops."""
-    conv2d_op.sample(normal(*x), normal(*f), **attrs)
+    conv2d.sample(normal(*x), normal(*f), **attrs)
     conv2d_backprop_input.sample(_ints(*x), normal(*f), normal(*y), **attrs)
     conv2d_backprop_filter.sample(normal(*x), _ints(*f), normal(*y), **attrs)
 
@@ -166,42 +166,4 @@ _sample((2, 4, 4, 3), (1, 1, 3, 5), (2, 2, 2, 5), strides=[1, 2, 2, 1], padding=
 _sample((0, 4, 4, 2), (3, 3, 2, 2), (0, 4, 4, 2), strides=[1, 1, 1, 1], padding="SAME")
 _sample((1, 28, 28, 1), (5, 5, 1, 8), (1, 28, 28, 8), strides=[1, 1, 1, 1], padding="SAME")
 
-
-# ---- TensorFlow's names
-def four(values: Any, data_format: str) -> list[int]:
-    """Strides, sizes or dilations as 4 numbers: an int or (height, width) is filled up with 1."""
-    given = [values] if isinstance(values, int) else list(values)
-    if len(given) == 4:
-        return given
-    h, w = given * 2 if len(given) == 1 else given
-    return [1, h, w, 1] if data_format == "NHWC" else [1, 1, h, w]
-
-
-def conv_attrs(strides: Any, padding: Any, data_format: str | None, dilations: Any) -> dict[str, Any]:
-    """The attrs of a convolution from what callers give: `padding` may be a list of 4 pairs."""
-    data_format = data_format or "NHWC"
-    explicit = [] if isinstance(padding, str) else [int(p) for pair in padding for p in pair]
-    return {"strides": four(strides, data_format), "padding": padding if isinstance(padding, str) else "EXPLICIT",
-            "explicit_paddings": explicit, "data_format": data_format, "dilations": four(dilations, data_format)}
-
-
-def conv2d(input: Any, filter: Any = None, strides: Any = 1, padding: Any = "SAME", use_cudnn_on_gpu: bool = True,
-           data_format: str = "NHWC", dilations: Any = 1, name: str | None = None, filters: Any = None) -> Tensor:
-    """Convolution of `input` (n, h, w, c) with `filter` (fh, fw, c, o).
-
-    Args: strides, dilations: a number, (height, width) or 4 numbers; padding: "SAME", "VALID" or 4 pairs of zeros to add.
-    """
-    result: Tensor = conv2d_op(input, filter if filters is None else filters, name=name,
-                               **conv_attrs(strides, padding, data_format, dilations))
-    return result
-
-
-def conv2d_transpose(value: Any, filter: Any, output_shape: Any, strides: Any = 1, padding: Any = "SAME",
-                     data_format: str = "NHWC", name: str | None = None) -> Tensor:
-    """The transpose of conv2d: `value` (n, h', w', o) and `filter` (fh, fw, c, o) give `output_shape` (n, h, w, c)."""
-    result: Tensor = conv2d_backprop_input(output_shape, filter, value, name=name or "conv2d_transpose",
-                                           **conv_attrs(strides, padding, data_format, 1))
-    return result
-
-
-__all__ = ["conv2d", "conv2d_backprop_filter", "conv2d_backprop_input", "conv2d_transpose"]
+__all__ = ["conv2d", "conv2d_backprop_filter", "conv2d_backprop_input"]

@@ -14,7 +14,6 @@ from ..opdef import attr
 from ..operation import Operation, Tensor
 from ..samples import distinct, normal
 from ..shapes import TensorShape
-from .conv import conv_attrs, four
 from .rules import ranked, shape_tensor
 from .window import (Side, check_attrs, from_nhwc, image_shape, known_sides, nhwc_dims, padded, places, sides, spatial, to_nhwc,
                      unpadded, windows)
@@ -48,14 +47,14 @@ def _same(op: Operation, name: str, shape: TensorShape, wanted: TensorShape) -> 
 
 # ---- maximum
 @define("MaxPool(input: T) -> output: T", **_MAX_ATTRS, shape=_pool_shape)
-def max_pool_op(input: Array, *, op: Operation) -> Array:
+def max_pool(input: Array, *, op: Operation) -> Array:
     """The largest element of each window of each channel: input (n, h, w, c), output (n, h', w', c)."""
     data_format = op.attrs["data_format"]
     x = to_nhwc(data_format, input)
     return from_nhwc(data_format, windows(x, *_geometry(op, x), -np.inf).max((4, 5)))
 
 
-@max_pool_op.gradient
+@max_pool.gradient
 def _(op: Operation, grad: Tensor) -> list[Any]:
     return [max_pool_grad(op.inputs[0], op.outputs[0], grad, **{name: op.attrs[name] for name in _MAX_ATTRS})]
 
@@ -88,7 +87,7 @@ def _(op: Operation) -> list[TensorShape]:
 
 # ---- average
 @define("AvgPool(value: T) -> output: T", T=FLOATS, **_ATTRS, shape=_pool_shape)
-def avg_pool_op(value: Array, *, op: Operation) -> Array:
+def avg_pool(value: Array, *, op: Operation) -> Array:
     """The mean of the elements of each window, padding not counted: value (n, h, w, c), output (n, h', w', c)."""
     data_format = op.attrs["data_format"]
     x = to_nhwc(data_format, value)
@@ -103,7 +102,7 @@ def _counts(x: Array, h: Side, w: Side) -> Array:
     return counts
 
 
-@avg_pool_op.gradient
+@avg_pool.gradient
 def _(op: Operation, grad: Tensor) -> list[Any]:
     return [avg_pool_grad(shape_tensor(op.inputs[0]), grad, **{name: op.attrs[name] for name in _ATTRS})]
 
@@ -136,15 +135,15 @@ def _(op: Operation) -> list[TensorShape]:
 
 @avg_pool_grad.gradient
 def _(op: Operation, grad: Tensor) -> list[Any]:
-    return [None, avg_pool_op(grad, **{name: op.attrs[name] for name in _ATTRS})]
+    return [None, avg_pool(grad, **{name: op.attrs[name] for name in _ATTRS})]
 
 
 def _sample(x: tuple[int, ...], y: tuple[int, ...], **attrs: Any) -> None:
     """One sample of each op; of the maximum's two without equal elements, so that its gradient is the same everywhere."""
-    max_pool_op.sample(distinct(*x), **attrs)
+    max_pool.sample(distinct(*x), **attrs)
     max_pool_grad.sample(distinct(*x), normal(*y), normal(*y), gradient=False, **attrs)
     if attrs["padding"] != "EXPLICIT":
-        avg_pool_op.sample(normal(*x), **attrs)
+        avg_pool.sample(normal(*x), **attrs)
         avg_pool_grad.sample(np.array(x, np.int32), normal(*y), **attrs)
 
 
@@ -159,23 +158,5 @@ _sample((1, 3, 3, 4), (1, 1, 1, 4), ksize=[1, 3, 3, 1], strides=[1, 1, 1, 1], pa
 _sample((0, 4, 4, 2), (0, 2, 2, 2), ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="VALID")
 max_pool_grad.sample(np.ones((1, 4, 4, 1), np.float32), np.ones((1, 2, 2, 1), np.float32), np.arange(4, dtype=np.float32).reshape(1, 2, 2, 1),
                      ksize=[1, 3, 3, 1], strides=[1, 2, 2, 1], padding="SAME", gradient=False)  # ties: the first wins
-
-
-def max_pool(value: Any, ksize: Any, strides: Any, padding: Any = "VALID", data_format: str = "NHWC", name: str | None = None,
-             input: Any = None) -> Tensor:
-    """The largest element of each window. ksize, strides: a number, (height, width) or 4 numbers."""
-    attrs = conv_attrs(strides, padding, data_format, 1)
-    del attrs["dilations"]
-    result: Tensor = max_pool_op(value if input is None else input, ksize=four(ksize, data_format), name=name, **attrs)
-    return result
-
-
-def avg_pool(value: Any, ksize: Any, strides: Any, padding: str = "VALID", data_format: str = "NHWC", name: str | None = None,
-             input: Any = None) -> Tensor:
-    """The mean of each window, padding not counted. ksize, strides: a number, (height, width) or 4 numbers."""
-    result: Tensor = avg_pool_op(value if input is None else input, ksize=four(ksize, data_format),
-                                 strides=four(strides, data_format), padding=padding, data_format=data_format, name=name)
-    return result
-
 
 __all__ = ["avg_pool", "avg_pool_grad", "max_pool", "max_pool_grad"]
