@@ -11,7 +11,7 @@ import numpy as np
 
 from ..define import Array, define
 from ..dtypes import FLOATS
-from ..errors import InvalidArgumentError
+from ..errors import InvalidArgumentError, UnimplementedError
 from ..operation import Operation, Tensor
 from ..samples import normal, positive
 from ..shapes import TensorShape
@@ -99,6 +99,12 @@ def _(op: Operation) -> list[TensorShape]:
     if not dy.is_compatible_with(x):
         raise InvalidArgumentError(f"[FusedBatchNormGradV3] shapes differ: 'y_backprop' is {dy}, 'x' {x}")
     return [x.merge_with(dy).with_rank(4), c, c, TensorShape([0]), TensorShape([0])]
+
+
+@fused_batch_norm_grad.gradient
+def _(op: Operation, *grads: Tensor | None) -> list[Any]:
+    raise UnimplementedError(f"[FusedBatchNormGradV3] second derivatives of fused batch norm are not defined: {op.name!r}. "
+                             "Fix: build it of rf.nn.moments and rf.nn.batch_normalization")
 
 
 def _vectors(c: int) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from .. import dtypes
 from ..constant import constant_shape
 from ..define import Array, define
 from ..dtypes import FLOATS
-from ..errors import InvalidArgumentError
+from ..errors import InvalidArgumentError, UnimplementedError
 from ..opdef import attr
 from ..operation import Operation, Tensor
 from ..samples import distinct, normal
@@ -83,6 +83,11 @@ def _(op: Operation) -> list[TensorShape]:
     _same(op, "orig_output", op.inputs[1].shape, pooled)
     _same(op, "grad", op.inputs[2].shape, pooled)
     return [shape]
+
+
+@max_pool_grad.gradient
+def _(op: Operation, grad: Tensor) -> list[Any]:
+    raise UnimplementedError(f"[MaxPoolGrad] second derivatives of max pooling are not defined: {op.name!r}. Fix: use avg_pool")
 
 
 # ---- average

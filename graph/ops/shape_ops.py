@@ -297,7 +297,10 @@ def broadcast_gradient_args(s0: Array, s1: Array) -> tuple[Array, Array]:
 
 @broadcast_gradient_args.shape
 def _(op: Operation) -> list[TensorShape]:
-    return [TensorShape([None]), TensorShape([None])]
+    s0, s1 = (constant_value(t) for t in op.inputs)
+    if s0 is None or s1 is None:
+        return [TensorShape([None]), TensorShape([None])]
+    return [TensorShape([r.size]) for r in broadcast_gradient_args.reference(s0, s1)]
 
 
 broadcast_gradient_args.sample(_ints(2, 3), _ints(3))
