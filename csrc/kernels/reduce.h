@@ -80,17 +80,41 @@ inline T reduce_row(const T* x, int64_t n, const Map& map = {}) {
   int64_t i = 0;
   if (n >= kLanes) i = reduce_lanes<Op, kLanes>(x, n, map, result);
   if (n - i >= kFew) i += reduce_lanes<Op, kFew>(x + i, n - i, map, result);
-  T tail = Op::template neutral<T>();
-  for (; i < n; ++i) tail = Op()(tail, map(x[i]));
-  return Op()(result, tail);
+  const Op op{};
+  T a = Op::template neutral<T>(), b = a, d = a;  // independent chains, in registers
+  for (; i + 4 <= n; i += 4) {
+    result = op(result, map(x[i]));
+    a = op(a, map(x[i + 1]));
+    b = op(b, map(x[i + 2]));
+    d = op(d, map(x[i + 3]));
+  }
+  for (; i < n; ++i) a = op(a, map(x[i]));
+  return op(op(result, a), op(b, d));
 }
 
-// y[i] = combination of row i of x (rows, n).
+// y[i] = combination of row i of x (rows, n). Meant to be inlined into a vectorised loop. Rows too short for a vector
+// run side by side, one to a lane.
+template <class Op, class T>
+inline void reduce_each_row(const T* x, int64_t rows, int64_t n, T* y) {
+  constexpr int kLanes = static_cast<int>(64 / sizeof(T));
+  int64_t r = 0;
+  if (n < kLanes) {
+    for (; r + kLanes <= rows; r += kLanes) {
+      T acc[kLanes];
+      for (int l = 0; l < kLanes; ++l) acc[l] = Op::template neutral<T>();
+      for (int64_t j = 0; j < n; ++j) {
+        const T* column = x + r * n + j;
+        for (int l = 0; l < kLanes; ++l) acc[l] = Op()(acc[l], column[l * n]);
+      }
+      for (int l = 0; l < kLanes; ++l) y[r + l] = acc[l];
+    }
+  }
+  for (; r < rows; ++r) y[r] = reduce_row<Op>(x + r * n, n);
+}
+
 template <class Op, class T>
 void reduce_rows(const T* x, int64_t rows, int64_t n, T* y) {
-  run_loop<T>([=] {
-    for (int64_t r = 0; r < rows; ++r) y[r] = reduce_row<Op>(x + r * n, n);
-  });
+  run_loop<T>([=] { reduce_each_row<Op>(x, rows, n, y); });
 }
 
 // y[j] = combination of column j of x (rows, n), for n up to a tile. Four rows at a time, blocks of 128 rows.

@@ -1,0 +1,160 @@
+// Softmax, LogSoftmax and the two cross entropies, over the last dimension.
+//
+// Rows are taken in groups that stay in the first-level cache. In a group the exponentials run as one long loop, so
+// that ten classes use the vector unit as well as a thousand. e^(x - max) never overflows.
+#include "kernels/index.h"
+#include "kernels/reduce.h"
+
+namespace rf {
+namespace {
+
+constexpr int64_t kGroupBytes = 16384;
+
+struct Rows {
+  int64_t count, n;
+  explicit Rows(const Shape& s) : count(s.product(0, s.rank() - 1)), n(s[s.rank() - 1]) {}
+  // Rows of a group.
+  template <class T>
+  int64_t group() const {
+    return std::max<int64_t>(1, kGroupBytes / static_cast<int64_t>(sizeof(T)) / std::max<int64_t>(1, n));
+  }
+};
+
+// shifted = x - max of the row; y = e^shifted; sums = sums of y. `shifted` may be y, and either may be x.
+template <class T>
+inline void exponentials(const T* x, int64_t rows, int64_t n, T* shifted, T* y, T* sums) {
+  reduce_each_row<MaxOf>(x, rows, n, sums);
+  for (int64_t r = 0; r < rows; ++r) {
+    const T* in = x + r * n;
+    T* out = shifted + r * n;
+    const T most = sums[r];
+#pragma GCC ivdep
+    for (int64_t j = 0; j < n; ++j) out[j] = in[j] - most;
+  }
+#pragma GCC ivdep
+  for (int64_t i = 0; i < rows * n; ++i) y[i] = math::exp(shifted[i]);
+  reduce_each_row<SumOf>(y, rows, n, sums);
+}
+
+template <class T>
+T* temporary(Context& c, int64_t elements) {
+  return static_cast<T*>(c.scratch(static_cast<size_t>(elements) * sizeof(T)));
+}
+
+template <class T, bool kLog>
+Kernel softmax(const Node&) {
+  return [](Context& c) {
+    const Tensor& x = c.input(0);
+    check(x.shape().rank() >= 1, "[", c.node().op, "] logits must have at least one dimension");
+    Tensor& y = c.output(0, x.shape());
+    const Rows rows(x.shape());
+    const int64_t group = rows.group<T>(), n = rows.n, count = rows.count;
+    if (x.num_elements() == 0) return;
+    T* sums = temporary<T>(c, group);
+    T* exps = kLog ? temporary<T>(c, group * n) : nullptr;
+    const T* in = x.data<T>();
+    T* out = y.data<T>();
+    vectorised([=] {
+      for (int64_t start = 0; start < count; start += group) {
+        const int64_t size = count - start < group ? count - start : group;
+        T* z = out + start * n;
+        exponentials(in + start * n, size, n, z, kLog ? exps : z, sums);
+        for (int64_t r = 0; r < size; ++r) {
+          const T a = kLog ? math::log(sums[r]) : T(1) / sums[r];
+          T* row = z + r * n;
+#pragma GCC ivdep
+          for (int64_t j = 0; j < n; ++j) row[j] = kLog ? row[j] - a : row[j] * a;
+        }
+      }
+    });
+  };
+}
+
+// loss = -sum labels * log softmax;  backprop = softmax - labels
+template <class T>
+Kernel cross_entropy(const Node&) {
+  return [](Context& c) {
+    const Tensor &x = c.input(0), &labels = c.input(1);
+    check(x.shape().rank() == 2 && labels.shape() == x.shape(), "[", c.node().op,
+          "] logits and labels must have the same shape (batch, classes): got ", x.shape(), " and ", labels.shape());
+    const Rows rows(x.shape());
+    const int64_t group = rows.group<T>(), n = rows.n, count = rows.count;
+    T* loss = c.output(0, {count}).template data<T>();
+    T* backprop = c.output(1, x.shape()).template data<T>();
+    T *sums = temporary<T>(c, group), *shifted = temporary<T>(c, group * n);
+    const T *in = x.data<T>(), *target = labels.data<T>();
+    vectorised([=] {
+      for (int64_t start = 0; start < count; start += group) {
+        const int64_t size = count - start < group ? count - start : group;
+        T* z = backprop + start * n;
+        exponentials(in + start * n, size, n, shifted, z, sums);
+        for (int64_t r = 0; r < size; ++r) {
+          const T log_sum = math::log(sums[r]), scale = T(1) / sums[r];
+          const T *t = target + (start + r) * n, *s = shifted + r * n;
+          T *row = z + r * n, *terms = shifted + r * n;
+#pragma GCC ivdep
+          for (int64_t j = 0; j < n; ++j) {
+            const T label = t[j], term = label * (log_sum - s[j]);
+            row[j] = row[j] * scale - label;
+            terms[j] = label == T(0) ? T(0) : term;  // a logit of -inf with label 0 costs nothing
+          }
+          loss[start + r] = reduce_row<SumOf>(terms, n);
+        }
+      }
+    });
+  };
+}
+
+// The same for labels as class numbers.
+template <class T>
+Kernel sparse_cross_entropy(const Node&) {
+  return [](Context& c) {
+    const Tensor &x = c.input(0), &labels = c.input(1);
+    check(x.shape().rank() == 2 && labels.shape() == Shape{x.dim(0)}, "[", c.node().op,
+          "] logits must be (batch, classes) and labels (batch,): got ", x.shape(), " and ", labels.shape());
+    const Rows rows(x.shape());
+    const int64_t group = rows.group<T>(), n = rows.n, count = rows.count;
+    T* loss = c.output(0, labels.shape()).template data<T>();
+    T* backprop = c.output(1, x.shape()).template data<T>();
+    visit_index(labels.dtype(), [&](auto tag) {
+      const auto* label = labels.data<typename decltype(tag)::type>();
+      check_indices(c, label, count, n);
+      T *sums = temporary<T>(c, group), *chosen = temporary<T>(c, group), *shifted = temporary<T>(c, group * n);
+      const T* in = x.data<T>();
+      vectorised([=] {
+        for (int64_t start = 0; start < count; start += group) {
+          const int64_t size = count - start < group ? count - start : group;
+          T* z = backprop + start * n;
+          exponentials(in + start * n, size, n, shifted, z, sums);
+          for (int64_t r = 0; r < size; ++r) chosen[r] = shifted[r * n + label[start + r]];
+#pragma GCC ivdep
+          for (int64_t r = 0; r < size; ++r) loss[start + r] = math::log(sums[r]) - chosen[r];
+          for (int64_t r = 0; r < size; ++r) {
+            const T scale = T(1) / sums[r];
+            T* row = z + r * n;
+#pragma GCC ivdep
+            for (int64_t j = 0; j < n; ++j) row[j] *= scale;
+            row[label[start + r]] -= T(1);
+          }
+        }
+      });
+    });
+  };
+}
+
+template <class T>
+Kernel plain_softmax(const Node& node) {
+  return softmax<T, false>(node);
+}
+template <class T>
+Kernel log_softmax(const Node& node) {
+  return softmax<T, true>(node);
+}
+
+RF_KERNEL_IN_PLACE("Softmax", plain_softmax, float, double)
+RF_KERNEL_IN_PLACE("LogSoftmax", log_softmax, float, double)
+RF_KERNEL("SoftmaxCrossEntropyWithLogits", cross_entropy, float, double)
+RF_KERNEL("SparseSoftmaxCrossEntropyWithLogits", sparse_cross_entropy, float, double)
+
+}  // namespace
+}  // namespace rf
