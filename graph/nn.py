@@ -205,12 +205,12 @@ def dropout(x: Any, keep_prob: Any = None, noise_shape: Any = None, seed: int | 
         raise InvalidArgumentError("[dropout] give one of 'keep_prob' and 'rate'")
     x = convert_to_tensor(x)
     keep: Any = keep_prob if rate is None else 1 - rate
-    known = constant_value(keep) if isinstance(keep, Tensor) else keep
+    known: Any = constant_value(keep) if isinstance(keep, Tensor) else keep
     if known is not None:
         if not 0 < known <= 1:
             raise InvalidArgumentError(f"[dropout] the probability to keep must be in (0, 1]: got {known}")
         if known == 1:
-            return x
+            return convert_to_tensor(x)
     from .ops.random import random_uniform
 
     with x.graph.name_scope(name or "dropout"):

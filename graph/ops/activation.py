@@ -133,13 +133,13 @@ def _(op: Operation, grad: Tensor) -> list[Tensor]:
 # ---- Sigmoid
 def _sigmoid_of(x: Array) -> Array:
     small = np.exp(-np.abs(x))  # never overflows
-    return np.where(x >= 0, 1, small) / (1 + small)
+    return np.asarray(np.where(x >= 0, 1, small) / (1 + small))
 
 
 @define("Sigmoid(x: T) -> y: T", T=FLOATS, elementwise=True, shape=first_shape)
 def sigmoid(x: Array) -> Array:
     """y = 1 / (1 + e^-x)"""
-    return np.asarray(_sigmoid_of(x))
+    return _sigmoid_of(x)
 
 
 sigmoid.gradient(lambda op, grad: [build("SigmoidGrad", op.outputs[0], grad)])

@@ -53,6 +53,8 @@ def _argmin(input: Array, dimension: Array, *, output_type: DType) -> Array:
 def _sample(op: Op) -> None:
     for shape, axis in (((7,), 0), ((37,), -1), ((3, 5), 0), ((3, 5), 1), ((2, 3, 5), 1), ((2, 3, 5), -3), ((0, 3), 1)):
         op.sample(normal(*shape), np.int32(axis))
+    op.sample(normal(3, 0), np.int32(1))  # refused, and so is the next
+    op.sample(normal(3, 2), np.int32(2))
     op.sample(integers(4, 65, high=3), np.int64(1), output_type=int32)  # ties
 
 
@@ -103,6 +105,8 @@ def _(op: Operation, grad: Tensor | None, _grad_of_indices: Any) -> list[Tensor 
 
 for _shape_k in (((7,), 3), ((3, 5), 1), ((3, 5), 5), ((2, 3, 37), 4), ((3, 5), 0), ((0, 5), 2)):
     _top_k.sample(distinct(*_shape_k[0]), np.int32(_shape_k[1]), gradient=0 not in _shape_k[0] and _shape_k[1] > 0)
+_top_k.sample(normal(2, 3), np.int32(4))  # refused, and so is the next
+_top_k.sample(normal(2, 3), np.int32(-1))
 _top_k.sample(integers(3, 9, high=4), np.int32(5), gradient=False)  # ties
 
 

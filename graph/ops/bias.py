@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..define import Array, attr, define
-from ..dtypes import NUMBERS
+from ..dtypes import FLOATS, NUMBERS
 from ..errors import InvalidArgumentError
 from ..operation import Operation, Tensor
 from ..samples import normal
@@ -50,7 +50,7 @@ def _(op: Operation, grad: Tensor) -> list[Tensor]:
     return [grad, build("BiasAddGrad", grad, data_format=op.attrs["data_format"])]
 
 
-@define("BiasAddGrad(out_backprop: T) -> output: T", T=NUMBERS, data_format=_FORMAT)
+@define("BiasAddGrad(out_backprop: T) -> output: T", T=FLOATS, data_format=_FORMAT)
 def _bias_add_grad(out_backprop: Array, *, data_format: str) -> Array:
     """output = sum over all axes but that of the channels. out_backprop: (..., c), output: (c,)"""
     axis = _channel_axis(data_format) % out_backprop.ndim
@@ -78,6 +78,7 @@ _CASES: list[tuple[tuple[int, ...], str]] = [((3, 5), "NHWC"), ((1, 37), "NHWC")
 for _dims, _data_format in _CASES:
     _bias_add.sample(normal(*_dims), normal(_dims[_channel_axis(_data_format)]), data_format=_data_format)
     _bias_add_grad.sample(normal(*_dims), data_format=_data_format)
+_bias_add.sample(normal(3, 5), normal(4))  # refused
 
 
 def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | None = None) -> Tensor:

@@ -17,9 +17,10 @@ PAIRS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
     ((2, 1, 3), (4, 1)), ((4, 3), (2, 4, 3)), ((2, 3, 1, 5), (3, 7, 1)), ((0, 3), (3,)), ((2, 0), (2, 1)))
 
 
-def sample_pairs(op: Op, gradient: bool = True) -> None:
+def sample_pairs(op: Op) -> None:
     for a, b in PAIRS:
-        op.sample(normal(*a), normal(*b), gradient=gradient)
+        op.sample(normal(*a), normal(*b))
+    op.sample(normal(2, 3), normal(4))  # refused
 
 
 @define("AddV2(x: T, y: T) -> z: T", T=NUMBERS, elementwise=True, commutative=True, shape=broadcast_shape)
@@ -114,6 +115,7 @@ def _choice(values: list[int], shape: tuple[int, ...], fraction: float = 0) -> R
 for _op in (floordiv, floormod):
     for _a, _b in PAIRS:
         _op.sample(distinct(*_a), _choice([-4, -3, 2, 3, 5], _b))
+    _op.sample(np.array([7, -7], np.int32), np.array([2, 0], np.int32), gradient=False)  # refused for integers
 
 
 @define("Pow(x: T, y: T) -> z: T", T=NUMBERS, elementwise=True, shape=broadcast_shape)

@@ -73,6 +73,7 @@ for _m, _k, _n in ((1, 1, 1), (2, 3, 4), (1, 7, 5), (5, 7, 1), (3, 1, 3), (17, 3
         for _tb in (False, True):
             _matmul.sample(normal(*((_k, _m) if _ta else (_m, _k))), normal(*((_n, _k) if _tb else (_k, _n))),
                            transpose_a=_ta, transpose_b=_tb)
+_matmul.sample(normal(2, 3), normal(2, 3))  # refused
 
 
 @define("BatchMatMulV2(x: T, y: T) -> output: T", T=NUMBERS, adj_x=False, adj_y=False)
@@ -111,6 +112,7 @@ for _bx, _by in _BATCHES:
         for _tb in (False, True):
             _batch_matmul.sample(normal(*_bx, *((3, 2) if _ta else (2, 3))), normal(*_by, *((5, 3) if _tb else (3, 5))),
                                  adj_x=_ta, adj_y=_tb)
+_batch_matmul.sample(normal(2, 3, 4), normal(3, 4, 5))  # refused: 2 and 3 do not broadcast
 _batch_matmul.sample(normal(17, 9), normal(9, 33))
 _batch_matmul.sample(normal(2, 3, 0), normal(2, 0, 4))
 

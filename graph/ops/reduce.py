@@ -1,7 +1,8 @@
 """Reductions over axes: Sum, Mean, Prod, Max, Min, All, Any, and L2Loss.
 
 The axes are an input (`reduction_indices`: a scalar or vector, negative ones count from the back; empty: nothing is
-reduced). Over no elements Sum is 0, Prod 1, Mean nan, Max -inf (the least integer), Min +inf, All true, Any false.
+reduced). Over no elements Sum is 0, Prod 1, Mean nan (an error for integers), Max -inf (the least integer), Min +inf,
+All true, Any false.
 """
 from __future__ import annotations
 
@@ -51,13 +52,18 @@ def _sum(input: Array, reduction_indices: Array, *, keep_dims: bool) -> Array:
 
 @define("Mean(input: T, reduction_indices: Tidx) -> output: T", T=NUMBERS, Tidx=_INDEX, keep_dims=False, shape=_shape)
 def _mean(input: Array, reduction_indices: Array, *, keep_dims: bool) -> Array:
-    """output = sum / count along the axes; for integers the quotient without its fraction, 0 of no elements"""
+    """output = sum / count along the axes; for integers the quotient without its fraction.
+
+    Raises: InvalidArgumentError for the mean of no integers.
+    """
     axes = _axes("Mean", reduction_indices, input.ndim)
     total = np.asarray(np.sum(input, axes, input.dtype, keepdims=keep_dims))
     count = int(np.prod([input.shape[a] for a in axes], dtype=np.int64))
     if input.dtype.kind == "f":
         return np.asarray(np.true_divide(total, np.asarray(count, input.dtype)))
-    return np.asarray(np.sign(total) * (np.abs(total) // max(count, 1)))
+    if not count:
+        raise InvalidArgumentError(f"[Mean] the mean of no integers is undefined: input is {input.shape}")
+    return np.asarray(np.sign(total) * (np.abs(total) // count))
 
 
 @define("Prod(input: T, reduction_indices: Tidx) -> output: T", T=NUMBERS, Tidx=_INDEX, keep_dims=False, shape=_shape)
@@ -197,6 +203,8 @@ def _sample_axes(op: Op, draw: Any) -> None:
             op.sample(draw(*shape), np.array(axes, np.int32), keep_dims=keep)
     op.sample(draw(3, 65), np.array([1], np.int64))
     op.sample(draw(65, 3), np.array([0], np.int64))
+    op.sample(draw(3, 5), np.array([2], np.int32))  # refused, and so is the next
+    op.sample(draw(3, 5), np.array([0, -2], np.int32))
     op.sample(draw(3, 0), np.array([1], np.int32), gradient=False)
     op.sample(draw(0, 3), np.array([1], np.int32), gradient=False)
 

@@ -70,6 +70,7 @@ for _data, _ids, _n in (((7,), (7,), 3), ((7, 5), (7,), 4), ((2, 3, 5), (2, 3), 
                         ((2, 3), (2, 3), 5)):
     unsorted_segment_sum.sample(normal(*_data), integers(*_ids, low=-1, high=_n), np.int32(_n))
 unsorted_segment_sum.sample(normal(), integers(high=2), np.int64(3))
+unsorted_segment_sum.sample(normal(3, 2), np.array([0, 4, 1], np.int32), np.int32(4))  # refused
 unsorted_segment_sum.sample(normal(3, 0), integers(3, high=2), np.int32(2))
 
 

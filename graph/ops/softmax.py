@@ -149,4 +149,6 @@ def _(op: Operation, to_loss: Tensor | None, to_backprop: Tensor | None) -> list
 
 for _n, _classes in ((1, 1), (3, 5), (7, 37), (0, 4)):
     _sparse_softmax_xent.sample(normal(_n, _classes, scale=2.0), integers(_n, high=_classes))
+for _label in (-1, 3):
+    _sparse_softmax_xent.sample(normal(2, 3), np.array([0, _label], np.int32))  # refused
 _sparse_softmax_xent.sample(_FAR, np.array([2, 0, 1], np.int64), gradient=False)

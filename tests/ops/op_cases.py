@@ -40,7 +40,10 @@ class Case:
         return f"{self.op.name}-{self.number}" + (f"-{types}" if types else "")
 
     def attrs(self) -> dict[str, Any]:
-        return {**dict(self.types), **self.sample.attrs}
+        """Types, the sample's attrs, and all float attrs as they are on the wire: in float32."""
+        floats = {name: spec.default for name, spec in self.op.attrs.items() if spec.kind == "float"}
+        attrs = {**floats, **dict(self.types), **self.sample.attrs}
+        return {**attrs, **{name: float(np.float32(attrs[name])) for name in floats}}
 
     def input_args(self) -> list[Any]:
         """The signature's argument of each flat input."""
@@ -58,7 +61,13 @@ class Case:
     def arrays(self) -> list[Any]:
         """One array for each flat input; the same at every call."""
         rng = np.random.default_rng(zlib.crc32(f"{self.op.name}-{self.number}".encode()))
-        return [_array(value, self._dtype(arg, value), rng) for arg, value in zip(self.input_args(), self.flat_inputs())]
+        arrays = [_array(value, self._dtype(arg, value), rng) for arg, value in zip(self.input_args(), self.flat_inputs())]
+        if self.op.name == "MaxPoolGrad":  # orig_output is what MaxPool gives
+            graph = Graph()
+            attrs = {n: v for n, v in self.attrs().items() if n in OPS["MaxPool"].attrs}
+            pool = graph.create_op("MaxPool", source_nodes(graph, self, arrays, [a.shape for a in arrays])[:1], attrs)
+            arrays[1] = evaluate(pool, arrays[:1])[0]
+        return arrays
 
     def _dtype(self, arg: Any, value: Any) -> DType:
         if arg.dtype is not None:
@@ -71,13 +80,27 @@ class Case:
         """Which flat inputs are drawn values; the others are most often shapes, axes and indices."""
         return [isinstance(v, Random) for v in self.flat_inputs()]
 
-    def build(self, graph: Graph, inputs: list[Any]) -> Operation:
-        """A node of this case on `inputs`, tensors of `graph`."""
+    def node_attrs(self) -> dict[str, Any]:
+        """The attrs, with the lengths and types of list inputs."""
         attrs = dict(self.attrs())
         for arg, value in zip(self.op.inputs, self.sample.inputs):
             if arg.number_attr:
                 attrs[arg.number_attr] = len(value)
-        return graph.create_op(self.op, inputs, attrs, "node")
+            if arg.type_list_attr:
+                attrs[arg.type_list_attr] = [self._dtype(arg, v) for v in value]
+        return {**{n: a.default for n, a in self.op.attrs.items() if a.default is not REQUIRED}, **attrs}
+
+    def build(self, graph: Graph, inputs: list[Any]) -> Operation:
+        """A node of this case on `inputs`, tensors of `graph`."""
+        return graph.create_op(self.op, inputs, self.node_attrs(), "node")
+
+    def refused(self) -> ValueError | None:
+        """The error that the reference or the shape rule raises for these inputs; None where they are fine."""
+        try:
+            self.expected()
+        except ValueError as e:  # InvalidArgumentError is one, and NumPy's where shapes do not broadcast
+            return e
+        return None
 
     def expected(self) -> tuple[list[Any], list[Any]]:
         """What the reference gives: outputs, and the values behind ref inputs afterwards."""

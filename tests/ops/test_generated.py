@@ -6,10 +6,11 @@ import importlib.util
 
 import numpy as np
 import pytest
-from op_cases import FED_BY_RUNS, OUR_OPS, all_cases, as_plain, base_cases, source_nodes
+from .op_cases import FED_BY_RUNS, OUR_OPS, all_cases, as_plain, base_cases, source_nodes
 
 import ringflow as rf
 from ringflow.graph import dtypes
+from ringflow.graph.errors import UnimplementedError
 from ringflow.graph.graph import Graph
 from ringflow.graph.gradients import gradients
 from ringflow.graph.indexed_slices import IndexedSlices
@@ -30,7 +31,8 @@ BASE = [c for c in base_cases() if c.op.name not in FED_BY_RUNS]
 # The relative error that a kernel may have against the reference, by the dtype of the output.
 TOLERANCE = {np.dtype(np.float32): 2e-5, np.dtype(np.float64): 1e-12, np.dtype(np.float16): 0}
 
-VALUE_DEPENDENT = {"Where", "Unique", "DynamicPartition", "DynamicStitch"}  # shapes that only the run knows
+# Shapes that only the run knows, or that an attr leaves open.
+LATE_SHAPES = {"Where", "Unique", "DynamicPartition", "DynamicStitch", "BroadcastGradientArgs", "PlaceholderWithDefault"}
 
 
 def ids(cases):
@@ -85,7 +87,16 @@ def check_same_distribution(actual, expected, what):
 
 
 def check_session(case, backend, fed_everything):
-    outputs, variables = run_in_session(case, backend, fed_everything)
+    if case.refused():
+        with pytest.raises(ValueError):
+            run_in_session(case, backend, fed_everything)
+        return
+    try:
+        outputs, variables = run_in_session(case, backend, fed_everything)
+    except UnimplementedError as e:
+        if "data_format must be NHWC" in str(e):
+            pytest.skip(str(e))
+        raise
     expected, expected_variables = case.expected()
     check = check_same_distribution if case.op.statistical else check_close
     for i, (a, e) in enumerate(zip(outputs, expected)):
@@ -117,8 +128,11 @@ def test_interpreter_runs_the_reference(case):
 
 # ---- 2: gradients
 def float64_cases():
-    return [c for c in BASE if c.op.gradient_rule is not None and c.sample.gradient
-            and any(a.dtype == np.float64 for a in c.arrays()) and not any(arg.is_ref for arg in c.input_args())]
+    def differentiable(c):
+        return (c.op.gradient_rule is not None and c.sample.gradient and not any(arg.is_ref for arg in c.input_args())
+                and any(a.dtype == np.float64 for a in c.arrays())
+                and dtypes.float64 in c.op.output_dtypes(c.node_attrs()) and not c.refused())
+    return [c for c in BASE if differentiable(c)]
 
 
 GRADIENT_CASES = float64_cases()
@@ -182,14 +196,14 @@ def static_shapes(case, shapes, constants):
 
 @pytest.mark.parametrize("case", BASE, ids=ids(BASE))
 def test_shape_rule_fits_the_actual_shapes(case):
-    actual = [np.shape(o) for o in case.expected()[0]]
     arrays, drawn = case.arrays(), case.random()
-    if case.op.name == "VariableV2":
+    if case.refused():
         return
+    actual = [np.shape(o) for o in case.expected()[0] if o is not None]  # None: a variable without a value
     exact = static_shapes(case, [a.shape for a in arrays], [not d for d in drawn])
     for a, s in zip(actual, exact):
         assert s.is_compatible_with(a), f"{case.id}: static {s}, actual {a}"
-        if case.op.name not in VALUE_DEPENDENT:
+        if case.op.name not in LATE_SHAPES:
             assert s.is_fully_defined(), f"{case.id}: static shape {s} could be {a}"
     weaker = [[None] * len(arrays)]  # unknown ranks; unknown dimensions; one unknown dimension; nothing constant
     weaker.append([[None] * a.ndim for a in arrays])
@@ -208,16 +222,16 @@ def test_shape_rule_fits_the_actual_shapes(case):
 def same_attr(a, b):
     if isinstance(a, np.ndarray):
         return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-    if isinstance(a, float):
-        return np.float32(a) == np.float32(b)  # attrs are float32 on the wire
     return a == b
 
 
-CASES_WITH_FED = all_cases()
+BASE_WITH_FED = base_cases()
 
 
-@pytest.mark.parametrize("case", CASES_WITH_FED, ids=ids(CASES_WITH_FED))
+@pytest.mark.parametrize("case", BASE_WITH_FED, ids=ids(BASE_WITH_FED))
 def test_wire_round_trip_keeps_the_node(case):
+    if case.refused():
+        return
     graph, back = Graph(), Graph()
     arrays = case.arrays()
     op = case.build(graph, source_nodes(graph, case, arrays, [a.shape for a in arrays], [not d for d in case.random()]))
@@ -239,7 +253,7 @@ def test_op_has_samples_and_a_doc(name):
     op = OUR_OPS[name]
     assert op.doc, f"{name} has no docstring"
     assert op.samples, f"{name} has no samples: add {name}.sample(...) beside its definition"
-    assert any(c.op is op for c in CASES_WITH_FED), f"no sample of {name} fits any of its dtypes"
+    assert any(c.op is op for c in BASE_WITH_FED), f"no sample of {name} fits any of its dtypes"
 
 
 @pytest.mark.parametrize("name", sorted(OUR_OPS))
