@@ -1,5 +1,5 @@
-// Resources, Executable and the switches of the kernels. The GIL is released while a graph is planned (pinning may wait for
-// other ranks) and while it runs.
+// Resources, Executable and the switches of the kernels. The GIL is released while a graph is planned (pinning may
+// wait for other ranks) and while it runs.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -18,10 +18,12 @@
 namespace rf {
 namespace {
 
-std::shared_ptr<Variable> find_variable(const Resources& resources, const std::string& name, const std::string& container) {
+std::shared_ptr<Variable> find_variable(const Resources& resources, const std::string& name,
+                                        const std::string& container) {
   const std::shared_ptr<Resource> resource = resources.find(container, name);
   if (!resource)
-    fail(Code::NotFound, "[Resources] container '", container, "' has no variable '", name, "'. Fix: run its initializer first");
+    fail(Code::NotFound, "[Resources] container '", container, "' has no variable '", name,
+         "'. Fix: run its initializer first");
   auto variable = std::dynamic_pointer_cast<Variable>(resource);
   check(variable != nullptr, "[Resources] '", name, "' in container '", container, "' is not a variable");
   return variable;
@@ -48,7 +50,8 @@ void set_variable(Resources& resources, const std::string& name, py::handle arra
 
 [[noreturn]] void refuse_feed(const Executable& executable, size_t i, py::handle feed) {
   const Argument& a = executable.arguments()[i];
-  const std::string where = text("feed ", i, " ('", a.name, "') must be a C-contiguous NumPy array of ", name_of(a.dtype), ": received ");
+  const std::string where =
+      text("feed ", i, " ('", a.name, "') must be a C-contiguous NumPy array of ", name_of(a.dtype), ": received ");
   if (!is_array(feed)) throw py::type_error(where + Py_TYPE(feed.ptr())->tp_name);
   throw py::type_error(where + py::str(feed.attr("dtype")).cast<std::string>() +
                        (is_dense(feed) ? "" : ", not contiguous, not aligned or of too many dimensions"));
@@ -125,13 +128,15 @@ py::tuple run_timed(Executable& executable, py::handle feeds) {
 py::object shape_or_none(const PartialShape& shape) {
   if (shape.unknown_rank) return py::none();
   py::tuple dims(shape.dims.size());
-  for (size_t i = 0; i < shape.dims.size(); ++i) dims[i] = shape.dims[i] < 0 ? py::object(py::none()) : py::int_(shape.dims[i]);
+  for (size_t i = 0; i < shape.dims.size(); ++i)
+    dims[i] = shape.dims[i] < 0 ? py::object(py::none()) : py::int_(shape.dims[i]);
   return dims;
 }
 
 py::list arguments(const Executable& executable) {
   py::list list;
-  for (const Argument& a : executable.arguments()) list.append(py::make_tuple(a.name, name_of(a.dtype), shape_or_none(a.shape)));
+  for (const Argument& a : executable.arguments())
+    list.append(py::make_tuple(a.name, name_of(a.dtype), shape_or_none(a.shape)));
   return list;
 }
 

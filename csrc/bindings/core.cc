@@ -22,8 +22,8 @@ py::object to_str(const std::string& text) {
 
 void bind_error(py::module_& m) {
   error_type = PyErr_NewExceptionWithDoc("ringflow._core.Error",
-                                         "An error of the runtime. code: TensorFlow's status code; node: the graph node "
-                                         "that failed, or ''.",
+                                         "An error of the runtime. code: TensorFlow's status code; node: the "
+                                         "graph node that failed, or ''.",
                                          PyExc_RuntimeError, nullptr);
   if (!error_type) throw py::error_already_set();
   m.attr("Error") = py::handle(error_type);

@@ -83,7 +83,8 @@ Tensor borrow_array(py::handle object, const char* what) {
     throw py::type_error(text(what, " must be a NumPy array: received ", Py_TYPE(object.ptr())->tp_name));
   const DType dtype = dtype_of_array(object);
   if (dtype == DType::Invalid)
-    throw py::type_error(text(what, " has no supported dtype: received ", py::str(object.attr("dtype")).cast<std::string>()));
+    throw py::type_error(
+        text(what, " has no supported dtype: received ", py::str(object.attr("dtype")).cast<std::string>()));
   if (!is_dense(object))
     throw py::type_error(text(what, " must be C-contiguous, aligned and of at most ", Shape::kMaxRank, " dimensions"));
   return borrow_array(object, dtype);
@@ -96,8 +97,8 @@ py::object to_array(const Tensor& tensor) {
   const size_t bytes = tensor.bytes();
   const bool share = tensor.buffer() && bytes > kCopyBytes;
   void* data = share ? const_cast<void*>(tensor.raw()) : nullptr;
-  PyObject* raw = api.PyArray_NewFromDescr_(api.PyArray_Type_, numpy_descr(tensor.dtype()), tensor.rank(), dims, nullptr, data,
-                                            share ? Api::NPY_ARRAY_WRITEABLE_ : 0, nullptr);
+  PyObject* raw = api.PyArray_NewFromDescr_(api.PyArray_Type_, numpy_descr(tensor.dtype()), tensor.rank(), dims,
+                                            nullptr, data, share ? Api::NPY_ARRAY_WRITEABLE_ : 0, nullptr);
   if (!raw) throw py::error_already_set();
   py::object array = py::reinterpret_steal<py::object>(raw);
   if (!share) {

@@ -13,7 +13,8 @@ namespace py = pybind11;
 
 inline bool is_array(py::handle object) { return py::detail::npy_api::get().PyArray_Check_(object.ptr()); }
 
-// DType::Invalid for a type that the runtime does not have. A record or raw type of two bytes is bfloat16, which NumPy lacks.
+// DType::Invalid for a type that the runtime does not have. A record or raw type of two bytes is bfloat16, which
+// NumPy lacks.
 DType dtype_of_array(py::handle array);
 
 // The array's memory as a tensor, borrowed: keep the array alive. Only for dense, aligned, native arrays.

@@ -24,7 +24,7 @@ class Executable {
   Executable& operator=(const Executable&) = delete;
 
   // The tensors of the _Retval nodes, by index; each owns its memory. `feeds` are those of the _Arg nodes, by index,
-  // borrowed for the call and never written; one that no _Arg reads is ignored. An rf::Error carries the node that failed.
+  // borrowed for the call and never written; one that no _Arg reads is ignored. An rf::Error carries the node.
   std::vector<Tensor> run(const std::vector<Tensor>& feeds);
   // The same, and the microseconds of every node in order of execution.
   std::vector<Tensor> run_timed(const std::vector<Tensor>& feeds, std::vector<std::pair<std::string, double>>& times);

@@ -6,10 +6,10 @@
 // producers of a bucket's gradients write into the bucket and the readers of the result read there.
 //
 // Contract
-// - Called while a plan is made, `inputs` of every `_BucketReduce` first, then `outputs` of every `_BucketWait`, each in
-//   the order of execution, which is the same on every rank that has the same graph. The GIL is not held.
-// - Addresses are 64-byte aligned, do not overlap within one call, and have room for `elements[i]` of T. They stay valid
-//   while `keep_alive` is held; the plan holds it as long as it lives.
+// - Called while a plan is made, `inputs` of every `_BucketReduce` first, then `outputs` of every `_BucketWait`,
+//   each in the order of execution, which is the same on every rank that has the same graph. The GIL is not held.
+// - Addresses are 64-byte aligned, do not overlap within one call, and have room for `elements[i]` of T. They stay
+//   valid while `keep_alive` is held; the plan holds it as long as it lives.
 // - Inputs and results may be the same memory: a pinned gradient has no reader but its `_BucketReduce`.
 // - A pinned address is an offer: the planner takes it only where the producer can write there (not a variable,
 //   constant, feed, a tensor that others read too, or one of unknown shape). So kernels compare: `_BucketReduce` copies

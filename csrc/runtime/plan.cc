@@ -39,15 +39,17 @@ const KernelEntry* select_kernel(const Node& node) {
   if (const KernelEntry* entry = find_kernel(node.op, dtype)) return entry;
   if (node.op == "Placeholder")
     throw Error(Code::InvalidArgument,
-                text("You must feed a value for placeholder tensor '", node.name, "'. Fix: add it to feed_dict"), node.name);
+                text("You must feed a value for placeholder tensor '", node.name, "'. Fix: add it to feed_dict"),
+                node.name);
   for (const auto& [op, dtypes] : registered_kernels()) {
     if (op != node.op) continue;
     throw Error(Code::Unimplemented,
-                text("[", node.op, "] there is no kernel for ", name_of(dtype), " (attr ", attr, " of node '", node.name,
-                     "'), only for ", join(dtypes), ". Fix: cast the inputs to one of these"),
+                text("[", node.op, "] there is no kernel for ", name_of(dtype), " (attr ", attr, " of node '",
+                     node.name, "'), only for ", join(dtypes), ". Fix: cast the inputs to one of these"),
                 node.name);
   }
-  throw Error(Code::Unimplemented, text("[", node.op, "] there is no kernel of this op (node '", node.name, "')"), node.name);
+  throw Error(Code::Unimplemented, text("[", node.op, "] there is no kernel of this op (node '", node.name, "')"),
+              node.name);
 }
 
 class Planner {
@@ -97,7 +99,8 @@ class Planner {
       const PlanNode& producer = plan_.nodes[static_cast<size_t>(e.node)];
       check(e.output < producer.num_outputs, "[graph] node '", node.name, "' (", node.op, ") reads '",
             producer.node.name, ":", e.output, "', but '", producer.node.name, "' (", producer.node.op, ") has ",
-            producer.num_outputs, " outputs", producer.node.has("_output_dtypes") ? "" : " (it has no attr _output_dtypes)");
+            producer.num_outputs, " outputs",
+            producer.node.has("_output_dtypes") ? "" : " (it has no attr _output_dtypes)");
       p.inputs.push_back(producer.first_output + e.output);
     }
     if (!native(node)) p.kernel = select_kernel(node);
@@ -137,8 +140,8 @@ class Planner {
   static const Tensor& constant(const Node& node) {
     const auto it = node.attrs.find("value");
     if (it != node.attrs.end() && std::holds_alternative<std::monostate>(it->second))
-      fail(Code::Unimplemented, "[Const] node '", node.name, "' holds a tensor of a dtype that the runtime does not have (",
-           name_of(node.attr<DType>("dtype", DType::Invalid)), ")");
+      fail(Code::Unimplemented, "[Const] node '", node.name,
+           "' holds a tensor of a dtype that the runtime does not have (", name_of(node.attr<DType>("dtype", DType::Invalid)), ")");
     return node.attr<Tensor>("value");
   }
 

@@ -118,7 +118,8 @@ std::vector<int> execution_order(const std::vector<Node>& nodes, const Links& li
   if (order.size() != nodes.size()) {
     const Node& node = nodes[static_cast<size_t>(node_on_cycle(links, waiting))];
     throw Error(Code::InvalidArgument,
-                text("[graph] a graph has no cycles: node '", node.name, "' (", node.op, ") waits for itself"), node.name);
+                text("[graph] a graph has no cycles: node '", node.name, "' (", node.op, ") waits for itself"),
+                node.name);
   }
   return order;
 }

@@ -1,5 +1,5 @@
 // GraphDef bytes -> nodes. Any input that is corrupt or cut short is a DataLoss error: no crash, no read outside the
-// bytes, no allocation that a forged size asks for. Source: the field numbers of TensorFlow's graph.proto and its imports.
+// bytes, no allocation that a forged size asks for. Source: the field numbers of TensorFlow's graph.proto.
 //
 // Attrs that the runtime has no use for (functions, lists of tensors, tensors of strings) become empty attrs.
 // A ref dtype becomes its value dtype, except in `_output_dtypes`, which says which outputs are refs.
