@@ -132,7 +132,7 @@ def _one_type(*values: Any) -> list[Any]:
 
 
 @define("OneHot(indices: TI, depth: int32, on_value: T, off_value: T) -> output: T", T=FIXED, axis=-1,
-        TI=attr("type", dtypes.int64, (dtypes.uint8, dtypes.int8, dtypes.int32, dtypes.int64)), differentiable=False)
+        TI=attr("type", dtypes.int64, (dtypes.uint8, dtypes.int32, dtypes.int64)), differentiable=False)
 def one_hot_op(indices: Array, depth: Array, on_value: Array, off_value: Array, *, axis: int) -> Array:
     """A new axis of size `depth` at `axis`: on_value at indices[...], off_value elsewhere (everywhere for an index
     outside [0, depth))."""
@@ -351,7 +351,11 @@ pad.sample(normal(0, 2), np.array([[1, 1], [0, 0]], np.int32))
 def matrix_band_part(input: Array, num_lower: Array, num_upper: Array) -> Array:
     """band[..., i, j] = input[..., i, j] where -num_lower <= j - i <= num_upper, else 0; a negative number keeps that
     whole triangle. input: (..., m, n)."""
-    above = np.arange(input.shape[-1]) - np.arange(input.shape[-2])[:, None]
+    rows, columns = input.shape[-2:]
+    if num_lower > rows or num_upper > columns:
+        raise InvalidArgumentError(f"[MatrixBandPart] 'num_lower' and 'num_upper' must be at most {rows} rows and {columns} "
+                                   f"columns: got {num_lower} and {num_upper}")
+    above = np.arange(columns) - np.arange(rows)[:, None]
     keep = np.ones(above.shape, np.bool_)
     if num_lower >= 0:
         keep &= above >= -num_lower

@@ -114,12 +114,9 @@ def _vectors(c: int) -> tuple[Any, ...]:
 fused_batch_norm.sample(normal(2, 3, 4, 3), *_vectors(3), epsilon=0.001)
 fused_batch_norm.sample(normal(2, 3, 4, 3), *_vectors(3), exponential_avg_factor=0.9)
 fused_batch_norm.sample(normal(4, 1, 1, 2), *_vectors(2), is_training=False, epsilon=0.01)
-fused_batch_norm.sample(normal(2, 3, 2, 4), *_vectors(3), data_format="NCHW")
 fused_batch_norm.sample(normal(2, 5, 3, 17), positive(17), normal(17), normal(0), normal(0))
 fused_batch_norm_grad.sample(normal(2, 3, 4, 3), normal(2, 3, 4, 3), positive(3), normal(3), positive(3), normal(0), gradient=False)
 fused_batch_norm_grad.sample(normal(2, 2, 2, 17), normal(2, 2, 2, 17), positive(17), normal(17), positive(17), normal(0),
                              is_training=False, epsilon=0.01, gradient=False)
-fused_batch_norm_grad.sample(normal(2, 3, 2, 4), normal(2, 3, 2, 4), positive(3), normal(3), positive(3), normal(0),
-                             data_format="NCHW", gradient=False)
 
 __all__ = ["fused_batch_norm", "fused_batch_norm_grad"]

@@ -161,7 +161,6 @@ _sample((2, 6, 7, 2), (3, 3, 2, 2), (2, 3, 4, 2), strides=[1, 2, 2, 1], padding=
 _sample((1, 7, 7, 1), (3, 3, 1, 2), (1, 3, 2, 2), strides=[1, 2, 3, 1], padding="VALID")
 _sample((1, 8, 8, 2), (3, 3, 2, 2), (1, 8, 8, 2), strides=[1, 1, 1, 1], padding="SAME", dilations=[1, 2, 3, 1])
 _sample((1, 5, 5, 2), (3, 3, 2, 2), (1, 4, 6, 2), strides=[1, 1, 1, 1], padding="EXPLICIT", explicit_paddings=[0, 0, 1, 0, 2, 1, 0, 0])
-_sample((2, 3, 5, 6), (3, 3, 3, 2), (2, 2, 3, 3), strides=[1, 1, 2, 2], padding="SAME", data_format="NCHW")
 _sample((2, 4, 4, 3), (1, 1, 3, 5), (2, 2, 2, 5), strides=[1, 2, 2, 1], padding="SAME")
 _sample((0, 4, 4, 2), (3, 3, 2, 2), (0, 4, 4, 2), strides=[1, 1, 1, 1], padding="SAME")
 _sample((1, 28, 28, 1), (5, 5, 1, 8), (1, 28, 28, 8), strides=[1, 1, 1, 1], padding="SAME")

@@ -12,7 +12,7 @@ import numpy as np
 from .. import dtypes
 from ..constant import constant_shape, constant_value
 from ..define import Array, convert_to_tensor, define
-from ..dtypes import FIXED, FLOATS, INDEX, NUMBERS
+from ..dtypes import FIXED, FLOATS, INDEX
 from ..errors import InvalidArgumentError
 from ..graph import get_default_graph
 from ..interpreter import State
@@ -134,7 +134,7 @@ random_shuffle_op.sample(normal(), seed=3)
 random_shuffle_op.sample(normal(0, 2))
 
 
-@define("Multinomial(logits: T, num_samples: int32) -> output: output_dtype", T=NUMBERS, seed=0, seed2=0,
+@define("Multinomial(logits: T, num_samples: int32) -> output: output_dtype", T=FLOATS, seed=0, seed2=0,
         output_dtype=attr("type", dtypes.int64, INDEX), stateful=True, statistical=True, differentiable=False)
 def multinomial_op(logits: Array, num_samples: Array, *, op: Operation, state: State) -> Array:
     """output[i, k]: a class drawn with probabilities softmax(logits[i]). logits: (m, classes), output: (m, num_samples)."""

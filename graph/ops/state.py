@@ -168,7 +168,7 @@ def scatter_sub(ref: Ref, indices: Array, updates: Array) -> Ref:
     return ref
 
 
-@define("ScatterUpdate(ref: &T, indices: Tindices, updates: T) -> output_ref: &T", T=FIXED, Tindices=INDEX, use_locking=True,
+@define("ScatterUpdate(ref: &T, indices: Tindices, updates: T) -> output_ref: &T", T=NUMBERS, Tindices=INDEX, use_locking=True,
         stateful=True, differentiable=False, shape=_scatter_shape)
 def scatter_update(ref: Ref, indices: Array, updates: Array) -> Ref:
     """ref[indices[i]] = updates[i]; of equal indices the last wins. Raises: InvalidArgument for an index out of range."""
