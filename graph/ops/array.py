@@ -252,14 +252,6 @@ select_v2.sample(np.array(True), normal(2), normal(2, 1))
 select_v2.sample(np.array([True, False]), normal(0, 2), normal())
 
 
-def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Tensor:
-    """Without `x` and `y` the coordinates (n, rank) where `condition` holds; else `x` where it holds and `y` elsewhere."""
-    if (x is None) != (y is None):
-        raise InvalidArgumentError("[where] x and y come together: only one of them was given")
-    result: Tensor = where_op(condition, name=name) if x is None else select(condition, x, y, name=name)
-    return result
-
-
 # ---- repeating, padding, masking
 @define("Tile(input: T, multiples: Tmultiples) -> output: T", T=FIXED, Tmultiples=INDEX_ATTR)
 def tile(input: Array, multiples: Array) -> Array:
@@ -382,4 +374,4 @@ matrix_band_part.sample(normal(2, 4, 3), np.array(0, np.int64), np.array(1, np.i
 matrix_band_part.sample(normal(0, 2, 2), np.array(0, np.int64), np.array(0, np.int64))
 
 __all__ = ["all_axes", "fill", "matrix_band_part", "one_hot", "ones_like", "pad", "range_", "select", "select_v2",
-           "tile", "where", "zeros_like"]
+           "tile", "zeros_like"]

@@ -141,13 +141,16 @@ def _numpy_key(key: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...]:
     result: list[Any] = []
     for item, axis in zip(key, _axes(key, len(shape))):
         if isinstance(item, _Index):
-            n, i = shape[axis], int(item.value)
-            if not -n <= i < n:
-                raise InvalidArgumentError(f"[StridedSlice] slice index {i} of dimension {axis} out of bounds: it has {n}")
-            result.append(i)
+            _check_index(item.value, axis, shape[axis])
+            result.append(item.value)
         else:
             result.append(item.slice if isinstance(item, _Range) else item)
     return tuple(result)
+
+
+def _check_index(index: int, axis: int, n: int) -> None:
+    if not -n <= index < n:
+        raise InvalidArgumentError(f"[StridedSlice] slice index {index} of dimension {axis} out of bounds: it has {n}")
 
 
 def _axes(key: tuple[Any, ...], rank: int) -> list[int]:
@@ -201,7 +204,7 @@ def _(op: Operation) -> list[TensorShape]:
             if isinstance(item, _Range):
                 dims.append(len(range(n)[item.slice]) if item.known and n is not None else None)
             elif n is not None and item.value is not None:
-                _numpy_key((item,), (n,))
+                _check_index(item.value, axis, n)
     return [TensorShape([*dims, *x.dims[rest:]])]
 
 
