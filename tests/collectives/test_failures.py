@@ -1,0 +1,158 @@
+"""Errors, not hangs: every rank ends within seconds, and says which rank is to blame."""
+import pathlib
+import time
+
+import numpy as np
+import pytest
+
+from ringflow.collectives import loopback
+from ringflow.graph.errors import AbortedError, DeadlineExceededError, InvalidArgumentError
+
+ALGORITHMS = ["one_pass", "ring"]
+
+ENDING = """
+import os, signal, sys, time
+import numpy as np
+from ringflow import collectives
+how, others = sys.argv[1:]
+world = collectives.init()
+world.allreduce(np.ones(100000))
+if world.rank == 1:
+    if how == "raise":
+        raise ValueError("bad batch")
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "sleep":
+        time.sleep(60)
+    sys.exit(3 if how == "exit" else 0)
+if others == "collective":
+    world.allreduce(np.ones(10))
+else:
+    until = time.time() + 60
+    while time.time() < until:
+        pass
+"""
+
+
+def caught(size, function, **options):
+    """The exceptions of the ranks that raise inside `function`, by rank."""
+    def body(comm):
+        try:
+            function(comm)
+        except Exception as e:
+            return e
+
+    return loopback.run(size, body, **options)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_raising_rank_ends_the_others_with_its_name_and_text(algorithm):
+    seen = {}
+
+    def body(comm):
+        if comm.rank == 1:
+            raise ValueError("bad batch")
+        try:
+            comm.allreduce(np.ones(1000))
+        except AbortedError as e:
+            seen[comm.rank] = str(e)
+            raise
+
+    start = time.monotonic()
+    with pytest.raises(ValueError, match="rank 1/3: bad batch") as error:
+        loopback.run(3, body, algorithm=algorithm)
+    assert error.value.rank == 1
+    assert time.monotonic() - start < 2
+    for r in (0, 2):
+        assert seen[r].startswith("[allreduce] rank 1/3 (") and seen[r].endswith("ended: ValueError: bad batch")
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_nobody_waits_for_a_rank_that_has_left(algorithm):
+    errors = caught(3, lambda c: None if c.rank == 1 else c.barrier(), algorithm=algorithm)
+    assert errors[1] is None
+    for r in (0, 2):
+        assert isinstance(errors[r], AbortedError)
+        assert "rank 1 has left the program and cannot join barrier, collective 1" in str(errors[r])
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_late_rank_is_named_at_the_deadline(algorithm):
+    def body(comm):
+        comm.broadcast(np.ones(3))
+        if comm.rank == 2:
+            time.sleep(1.0)
+        comm.allreduce(np.ones(7, np.float32))
+
+    errors = caught(3, body, algorithm=algorithm, timeout_s=0.3)
+    late = next(e for e in errors if isinstance(e, DeadlineExceededError))
+    assert "in allreduce(sum, 7 x float32), collective 2: waiting for rank" in str(late)
+    if algorithm == "one_pass":
+        assert "waiting for rank 2; rank 2 was last seen in collective 1 (broadcast)" in str(late)
+    assert all(isinstance(e, (AbortedError, DeadlineExceededError)) for e in errors)
+    assert "timed out" in str(errors[2])
+
+
+@pytest.mark.parametrize("call", [
+    lambda c: c.allreduce(np.ones(7 + (c.rank == 1), np.float32)),
+    lambda c: c.allreduce(np.ones(7, np.float32 if c.rank else np.int32)),
+    lambda c: c.allreduce(np.ones(7), "sum" if c.rank else "max"),
+    lambda c: c.barrier() if c.rank else c.allreduce(np.ones(3)),
+    lambda c: c.broadcast(np.ones(3), root=c.rank),
+    lambda c: c.bucket(100 + c.rank),
+], ids=["count", "dtype", "op", "kind", "root", "bucket"])
+def test_different_calls_are_an_error_on_every_rank_and_leave_them_in_step(call):
+    def body(comm):
+        with pytest.raises(InvalidArgumentError, match="the ranks call different collectives as number 1"):
+            call(comm)
+        assert comm.allreduce(1.0) == comm.size
+
+    loopback.run(3, body)
+
+
+def test_ring_names_the_sender_of_a_wrong_size():
+    errors = caught(2, lambda c: c.allreduce(np.ones(100 + 2 * c.rank)), algorithm="ring")
+    assert "expects 400 bytes from rank 1, which sent 408" in str(errors[0]) or \
+        "expects 408 bytes from rank 0, which sent 400" in str(errors[1])
+
+
+def test_gathering_arrays_that_do_not_fit_names_a_rank():
+    with pytest.raises(InvalidArgumentError, match=r"shapes may differ in axis 0 only: float32 \(2, 3\) here, rank 1 has float32 \(2, 4\)"):
+        loopback.run(2, lambda c: c.allgather(np.ones((2, 3 + c.rank), np.float32)))
+
+
+def check_job(done, seconds, naming):
+    assert done.returncode != 0
+    assert seconds < 10
+    for r, line in naming.items():
+        assert any(f"rank {r}/3" in out and line in out for out in done.stderr.splitlines()), done.stderr
+    assert not list(pathlib.Path("/dev/shm").glob("ringflow.*")), "a segment was left behind"
+
+
+BY_RANK_1 = "because rank 1/3"
+
+
+@pytest.mark.parametrize("how, others, shared_memory, naming", [
+    ("raise", "collective", "1", {0: BY_RANK_1, 1: "failed and ends the job", 2: "ended: ValueError: bad batch"}),
+    ("raise", "collective", "0", {0: BY_RANK_1, 1: "failed and ends the job", 2: "ended: ValueError: bad batch"}),
+    ("raise", "python", "1", {1: "failed and ends the job"}),
+    ("exit", "collective", "1", {0: BY_RANK_1, 1: "sys.exit(3)", 2: "ended: sys.exit(3)"}),
+    ("leave", "collective", "1", {0: "rank 1 has left", 2: "rank 1 has left"}),
+    ("leave", "collective", "0", {0: "rank 1 has left", 2: "rank 1 has left"}),
+    ("kill", "collective", "1", {}),
+    ("sleep", "collective", "1", {0: "timed out", 2: "timed out"}),
+])
+def test_a_rank_that_ends_takes_the_job_along(mpirun, how, others, shared_memory, naming):
+    start = time.monotonic()
+    done = mpirun(3, ENDING, how, others, RINGFLOW_SHARED_MEMORY=shared_memory, RINGFLOW_TIMEOUT_S="1" if how == "sleep" else "60")
+    check_job(done, time.monotonic() - start, naming)
+    if how == "raise":
+        assert done.stderr.count("Traceback") == 1, "the traceback is printed once"
+    if how == "exit":
+        assert done.returncode == 3
+
+
+def test_an_agreed_exit_code_is_no_failure_of_anybody(mpirun):
+    done = mpirun(2, "import sys\nfrom ringflow import collectives\ncollectives.init().barrier()\nsys.exit(4)\n")
+    assert done.returncode == 4
+    assert "ringflow:" not in done.stderr
