@@ -133,8 +133,11 @@ def _kept(op: Operation, value: Tensor) -> Tensor:
 
 def _spread(op: Operation, value: Tensor) -> Tensor:
     """`value`, of the output's shape, repeated to the input's shape."""
-    x = op.inputs[0]
-    kept = _kept(op, value)
+    x, indices = op.inputs
+    static = constant_value(indices)
+    leading = x.shape.rank is not None and static is not None and \
+        _axes(op.type, static, x.shape.rank) == tuple(range(np.size(static)))
+    kept = value if leading else _kept(op, value)  # broadcasting adds leading axes by itself
     if kept.shape == x.shape and x.shape.is_fully_defined():
         return kept
     spread: Tensor = build("BroadcastTo", kept, shape_tensor(x))
@@ -149,7 +152,12 @@ def _count(op: Operation) -> Any:
         dims = [x.shape.dims[a] for a in _axes(op.type, static, len(x.shape.dims))]
         if None not in dims:
             return int(np.prod(dims, dtype=np.int64))  # type: ignore[arg-type]
-    return build("FloorDiv", build("Size", x), build("Maximum", build("Size", op.outputs[0]), 1))
+    outputs: Any = op.outputs[0].shape.num_elements()
+    if outputs is None:
+        outputs = build("Size", op.outputs[0])
+    elif outputs == 1:
+        return build("Size", x)
+    return build("FloorDiv", build("Size", x), build("Maximum", outputs, 1))
 
 
 @_sum.gradient
