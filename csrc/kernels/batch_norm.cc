@@ -36,7 +36,12 @@ void check_channels(const Node& node, const char* what, const Tensor& t, int64_t
         channels, " channels of x: got shape ", t.shape());
 }
 
-void check_format(const Node& node) {
+template <class T>
+void check_attrs(const Node& node) {
+  const DType u = node.attr("U", DTypeOf<T>::value);
+  if (u != DTypeOf<T>::value)
+    fail(Code::Unimplemented, "[", node.op, "] scale and statistics must have the dtype of x, ", name_of(DTypeOf<T>::value),
+         ": got ", name_of(u), ". Fix: cast them");
   const auto format = node.attr<std::string>("data_format", "NHWC");
   if (format != "NHWC")
     fail(Code::Unimplemented, "[", node.op, "] data_format must be NHWC on CPU: got ", format,
@@ -124,18 +129,17 @@ void moments(const Lines& lines, const T* x, T* shift, T* line1, T* line2, doubl
     const T d = x[at] - shift[j];
     return Two<T>{d, d * d};
   });
-  const double n = static_cast<double>(lines.pixels());
+  const double n = static_cast<double>(std::max<int64_t>(lines.pixels(), 1));  // no pixels: mean and variance 0
   for (int64_t c = 0; c < lines.channels; ++c) {
     const double d = mean[c] / n;
     mean[c] = static_cast<double>(shift[c]) + d;
     variance[c] = std::max(variance[c] / n - d * d, 0.0);
   }
-  if (lines.pixels() == 0) std::fill_n(variance, lines.channels, std::nan(""));
 }
 
 template <class T>
 Kernel fused_batch_norm(const Node& node) {
-  check_format(node);
+  check_attrs<T>(node);
   const double epsilon = static_cast<double>(node.attr("epsilon", 1e-4f));
   const double factor = static_cast<double>(node.attr("exponential_avg_factor", 1.0f));
   const bool training = node.attr("is_training", true);
@@ -197,7 +201,7 @@ Kernel fused_batch_norm(const Node& node) {
 
 template <class T>
 Kernel fused_batch_norm_grad(const Node& node) {
-  check_format(node);
+  check_attrs<T>(node);
   const double epsilon = static_cast<double>(node.attr("epsilon", 1e-4f));
   const bool training = node.attr("is_training", true);
   return [=](Context& c) {

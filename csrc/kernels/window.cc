@@ -15,10 +15,10 @@ Window window(const WindowAttrs& attrs, const char* axis, int64_t in, int64_t si
     return w;
   }
   w.before = before;
-  const int64_t room = in + before + after - w.extent() + stride;
+  const int64_t room = in + before + after - w.extent();
   check(room >= 0, "[", attrs.op, "] the window does not fit into the padded input: its ", axis, " is ", w.extent(),
         ", the input's ", in + before + after, ". Fix: pad more (padding='SAME') or use a smaller window");
-  w.out = room / stride;
+  w.out = room / stride + 1;
   return w;
 }
 
