@@ -12,6 +12,7 @@ from .gradients import gradients as gradients
 from .graph import (Graph as Graph, GraphKeys as GraphKeys, get_default_graph as get_default_graph,
                     reset_default_graph as reset_default_graph)
 from .indexed_slices import IndexedSlices as IndexedSlices
+from .initializers import *  # noqa: F403
 from .operation import Operation as Operation, Tensor as Tensor
 from .ops.api import *  # noqa: F403
 from .scopes import (add_to_collection as add_to_collection, colocate_with as colocate_with,

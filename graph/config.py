@@ -19,6 +19,13 @@ def _positive(text: str) -> float:
     return value
 
 
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
 def _switch(text: str) -> bool:
     return {"1": True, "0": False, "true": True, "false": False, "on": True, "off": False}[text.lower()]
 
@@ -52,6 +59,8 @@ SETTINGS = {
         Setting("RINGFLOW_SHARED_MEMORY", "1", "0 or 1", "whether ranks of one node exchange data in shared memory", _switch),
         Setting("RINGFLOW_ISA", "avx512", "baseline, avx2, avx512", "the widest vector instructions that kernels may use",
                 _one_of("baseline", "avx2", "avx512")),
+        Setting("RINGFLOW_NUM_THREADS", "1", "threads >= 1", "threads of a matrix product in this process; results depend on it",
+                _count),
     )
 }
 

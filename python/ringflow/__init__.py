@@ -15,7 +15,6 @@ This module only re-exports: the layers are ringflow.graph, .kernels, .collectiv
 """
 from ringflow import graph as graph  # the layers in order: each imports those before it
 from ringflow import kernels as kernels
-from ringflow.kernels import backend as _b
 from ringflow import collectives as collectives
 from ringflow import train as train
 from ringflow.collectives import init as init
@@ -24,6 +23,7 @@ from ringflow.collectives import local_size as local_size
 from ringflow.collectives import rank as rank
 from ringflow.collectives import size as size
 from ringflow.graph import errors as errors
+from ringflow.graph import initializers as initializers
 from ringflow.graph import nn as nn
 from ringflow.graph.api import *  # noqa: F403
 from ringflow.version import __version__ as __version__

@@ -1,0 +1,11 @@
+"""What kernels may use of the processor, set once from the configuration when ringflow is imported."""
+from ringflow import _core
+from ringflow.graph import config
+
+_core.limit_isa(config.get("RINGFLOW_ISA"))
+_core.set_blas_threads(config.get("RINGFLOW_NUM_THREADS"))
+
+
+def isa() -> str:
+    """The widest vector instructions in use: "avx512", "avx2" or "baseline"."""
+    return _core.isa()
