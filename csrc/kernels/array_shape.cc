@@ -66,6 +66,7 @@ Kernel reshape(const Node&) {
     Shape shape;
     int unknown = -1;
     int64_t known = 1;
+    bool has_zero = false;
     for (int64_t d : int_values(to)) {
       if (d == -1) {
         check(unknown < 0, "[Reshape] at most one dimension may be -1");
@@ -73,14 +74,18 @@ Kernel reshape(const Node&) {
         shape.add(1);
       } else {
         shape.add(d);
-        known *= d;
+        has_zero |= d == 0;
+        if (d != 0) known *= d;
       }
     }
     const int64_t n = x.num_elements();
     if (unknown >= 0) {
+      int64_t elements = 1;  // zeros, where `to` holds one, are left out on both sides: (2, 0) as [-1, 0] is (2, 0)
+      for (int i = 0; i < x.shape().rank(); ++i)
+        if (x.dim(i) != 0 || !has_zero) elements *= x.dim(i);
       check(known > 0 && n % known == 0, "[Reshape] ", n, " elements of shape ", x.shape(),
             " must divide by the known dimensions, which multiply to ", known);
-      shape.set(unknown, n / known);
+      shape.set(unknown, elements / known);
     }
     check(shape.num_elements() == n, "[Reshape] the number of elements must stay: ", x.shape(), " has ", n, ", ", shape,
           " has ", shape.num_elements());
@@ -184,6 +189,7 @@ RF_KERNEL_ANY("Size", None, size)
 RF_KERNEL_ANY("Rank", None, rank)
 RF_KERNEL_ANY("Identity", Alias, identity)
 RF_KERNEL_ANY("StopGradient", Alias, identity)
+RF_KERNEL_ANY("PlaceholderWithDefault", Alias, identity)
 RF_KERNEL_ANY("PreventGradient", Alias, identity)
 RF_KERNEL_ANY("Reshape", Alias, reshape)
 RF_KERNEL_ANY("ExpandDims", Alias, expand_dims)

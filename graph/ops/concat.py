@@ -102,7 +102,7 @@ def _(op: Operation) -> list[TensorShape]:
     return [t.shape.with_rank(1) for t in op.inputs[1:]]
 
 
-concat_offset.sample(np.array(1, np.int32), [np.array([2, 3], np.int32), np.array([2, 5], np.int32), np.array([2, 0], np.int32)])
+concat_offset.sample(np.array(1, np.int32), [np.array(s, np.int32) for s in ([2, 3], [2, 5], [2, 0])])
 concat_offset.sample(np.array(-1, np.int32), [np.array([2, 3], np.int64), np.array([2, 5], np.int64)])
 concat_offset.sample(np.array(0, np.int32), [np.array([4], np.int32)])
 

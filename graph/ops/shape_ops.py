@@ -81,11 +81,20 @@ rank.sample(normal())
 @define("Reshape(tensor: T, shape: Tshape) -> output: T", T=FIXED, Tshape=INDEX_ATTR, aliases=True)
 def reshape(tensor: Array, shape: Array) -> Array:
     """`tensor` with the dimensions `shape` (n,) and the same elements in row-major order; one dimension may be -1."""
-    try:
-        return tensor.reshape([int(d) for d in shape])
-    except ValueError:
+    wanted = [int(d) for d in shape]
+    if wanted.count(-1) == 1:
+        wanted[wanted.index(-1)] = _missing(tensor.shape, wanted)
+    if min(wanted, default=0) < 0 or np.prod(wanted, dtype=np.int64) != tensor.size:
         raise InvalidArgumentError(f"[Reshape] sizes differ: 'tensor' {tensor.shape} has {tensor.size} elements, "
-                                   f"'shape' is {shape.tolist()}") from None
+                                   f"'shape' is {shape.tolist()}")
+    return tensor.reshape(wanted)
+
+
+def _missing(dims: Sequence[int], wanted: Sequence[int]) -> int:
+    """What -1 in `wanted` stands for. Zeros, where `wanted` holds one, are left out on both sides: (2, 0) as [-1, 0]
+    is (2, 0)."""
+    n = np.prod([d for d in dims if d or 0 not in wanted], dtype=np.int64)
+    return int(n // np.prod([d for d in wanted if d > 0], dtype=np.int64))
 
 
 @reshape.shape
@@ -106,7 +115,7 @@ def _(op: Operation) -> list[TensorShape]:
                                    f"'shape' {wanted} has {known}{' times ?' if open_dims else ''}")
     dims = list(wanted.dims)
     for i in open_dims:
-        dims[i] = n // known if known else None
+        dims[i] = n // known if known else None if value is None else _missing(x.known, value.tolist())
     return [TensorShape(dims)]
 
 
@@ -120,6 +129,8 @@ reshape.sample(normal(2, 3, 4), _ints(-1, 6))
 reshape.sample(normal(1), np.zeros(0, np.int32))
 reshape.sample(normal(), _ints(1, 1))
 reshape.sample(normal(0, 3), _ints(3, 0, 2))
+reshape.sample(normal(2, 0), _ints(-1, 0))
+reshape.sample(normal(0, 3), _ints(-1, 3))
 reshape.sample(normal(8), np.array([2, -1], np.int64))
 
 
