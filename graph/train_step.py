@@ -21,8 +21,8 @@ class TrainStep:
 
     grads_and_vars: gradients as they left ``compute_gradients`` (or entered ``apply_gradients`` where the former was
     not used), without the absent ones. consumers_from: operations whose id is at least this were made afterwards; those
-    that read a gradient (clipping, decay, the updates) see what a strategy puts in its place. update_ops: all operations
-    made by ``apply_gradients``. strategy: the name of the strategy that has rewritten the step, or "".
+    that read a gradient (clipping, decay, the updates) see what a strategy puts in its place. update_ops: all
+    operations made by ``apply_gradients``. strategy: the name of the strategy that has rewritten the step, or "".
     """
 
     train_op: Operation
@@ -44,6 +44,6 @@ def find_train_step(train_op: Any, where: str) -> TrainStep:
     for step in train_op.graph.get_collection(GraphKeys.TRAIN_STEPS):
         if step.train_op is train_op:
             return step  # type: ignore[no-any-return]
-    raise GraphError(f"[{where}] not the train op of an optimizer: {train_op.name!r} ({train_op.type}).{train_op.where} Fix: "
-                     "pass what optimizer.minimize(loss) or apply_gradients(...) returned, not a group around it",
+    raise GraphError(f"[{where}] not the train op of an optimizer: {train_op.name!r} ({train_op.type}).{train_op.where} "
+                     "Fix: pass what optimizer.minimize(loss) or apply_gradients(...) returned, not a group around it",
                      train_op.name)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-
 from ringflow.graph.errors import UnimplementedError
 from ringflow.graph.indexed_slices import IndexedSlices
 from ringflow.graph.operation import Tensor
@@ -48,7 +47,8 @@ class RMSPropOptimizer(Optimizer):
         one, axis = var.dtype.as_numpy_dtype.type(1), np.int32(0)
         old = build("GatherV2", rms, grad.indices, axis)
         mean = old + (build("Square", grad.values) - old) * (one - decay)
-        step = build("GatherV2", mom, grad.indices, axis) * momentum + rate * grad.values * build("Rsqrt", mean + epsilon)
+        step = rate * grad.values * build("Rsqrt", mean + epsilon)
+        step = build("GatherV2", mom, grad.indices, axis) * momentum + step
         return group(self._update("ScatterUpdate", rms, grad.indices, mean),
                      self._update("ScatterUpdate", mom, grad.indices, step),
                      self._update("ScatterSub", var, grad.indices, step))

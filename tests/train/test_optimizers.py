@@ -1,7 +1,6 @@
 """Optimizers: their formulas against NumPy, dense against sparse, slots, names, settings and errors."""
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.graph.errors import FailedPreconditionError, InvalidArgumentError
 from ringflow.graph.session import BACKENDS
@@ -132,7 +131,8 @@ def test_slots_are_named_below_their_variable_and_are_not_trainable():
     assert adam_optimizer.get_slot(w, "v").op.name == "layer/w/Adam_1"
     assert momentum_optimizer.get_slot(w, "momentum").op.name == "layer/w/Momentum"
     assert momentum_optimizer.get_slot(w, "m") is None
-    assert [v.op.name for v in adam_optimizer.variables()] == ["beta1_power", "beta2_power", "layer/w/Adam", "layer/w/Adam_1"]
+    names = [v.op.name for v in adam_optimizer.variables()]
+    assert names == ["beta1_power", "beta2_power", "layer/w/Adam", "layer/w/Adam_1"]
     assert rf.trainable_variables() == [w]
     assert set(adam_optimizer.variables()) < set(rf.global_variables())
 
@@ -201,21 +201,25 @@ def _loss():
     return rf.Variable(np.float32(1), name="w") * 2.0
 
 
+def _sgd():
+    return rf.train.GradientDescentOptimizer(0.1)
+
+
 @pytest.mark.parametrize("call, message", [
-    (lambda: rf.train.GradientDescentOptimizer(0.1).minimize(None), "loss must be a tensor: got None"),
-    (lambda: rf.train.GradientDescentOptimizer(0.1).minimize(rf.constant(1.0)), "no variables to optimize"),
-    (lambda: rf.train.GradientDescentOptimizer(0.1).minimize(rf.stop_gradient(_loss())), "depends on none of w"),
-    (lambda: rf.train.GradientDescentOptimizer(0.1).minimize(_loss(), var_list=["w"]), "only variables can be optimized"),
-    (lambda: rf.train.GradientDescentOptimizer(0.1).minimize(_loss(), var_list=[rf.Variable(1)]), "is int32"),
-    (lambda: rf.train.GradientDescentOptimizer(0.1).apply_gradients([]), "grads_and_vars is empty"),
-    (lambda: rf.train.GradientDescentOptimizer(0.1).apply_gradients([3]), "must hold \\(gradient, variable\\) pairs"),
-    (lambda: rf.train.GradientDescentOptimizer(0.1).apply_gradients([(None, rf.Variable(1.0))]), "every gradient is None"),
-    (lambda: rf.train.GradientDescentOptimizer(0.1).apply_gradients([([1.0, 2.0], rf.Variable(1.0))]), "shapes differ"),
+    (lambda: _sgd().minimize(None), "loss must be a tensor: got None"),
+    (lambda: _sgd().minimize(rf.constant(1.0)), "no variables to optimize"),
+    (lambda: _sgd().minimize(rf.stop_gradient(_loss())), "depends on none of w"),
+    (lambda: _sgd().minimize(_loss(), var_list=["w"]), "only variables can be optimized"),
+    (lambda: _sgd().minimize(_loss(), var_list=[rf.Variable(1)]), "is int32"),
+    (lambda: _sgd().apply_gradients([]), "grads_and_vars is empty"),
+    (lambda: _sgd().apply_gradients([3]), "must hold \\(gradient, variable\\) pairs"),
+    (lambda: _sgd().apply_gradients([(None, rf.Variable(1.0))]), "every gradient is None"),
+    (lambda: _sgd().apply_gradients([([1.0, 2.0], rf.Variable(1.0))]), "shapes differ"),
     (lambda: rf.train.GradientDescentOptimizer(None), "learning_rate must be a number"),
     (lambda: rf.train.GradientDescentOptimizer([0.1, 0.2]), "learning_rate must be a scalar"),
     (lambda: rf.train.MomentumOptimizer(0.1, "0.9"), "momentum must be a number"),
     (lambda: rf.train.AdagradOptimizer(0.1, initial_accumulator_value=0.0), "must be positive"),
-    (lambda: rf.train.GradientDescentOptimizer(0.1).minimize(_loss(), global_step=3), "global_step must be a variable"),
+    (lambda: _sgd().minimize(_loss(), global_step=3), "global_step must be a variable"),
 ])
 def test_wrong_arguments_are_told_at_once(call, message):
     with pytest.raises(InvalidArgumentError, match=message):
