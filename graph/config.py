@@ -57,6 +57,8 @@ SETTINGS = {
         Setting("RINGFLOW_ALLREDUCE", "auto", "auto, one_pass, ring", "the allreduce algorithm; auto: one_pass where all ranks "
                 "share memory, else ring", _one_of("auto", "one_pass", "ring")),
         Setting("RINGFLOW_SHARED_MEMORY", "1", "0 or 1", "whether ranks of one node exchange data in shared memory", _switch),
+        Setting("RINGFLOW_BUCKET_BYTES", "4194304", "bytes >= 1", "how much of the gradients is reduced at once; the same on "
+                "every rank", _count),
         Setting("RINGFLOW_ISA", "avx512", "baseline, avx2, avx512", "the widest vector instructions that kernels may use",
                 _one_of("baseline", "avx2", "avx512")),
         Setting("RINGFLOW_NUM_THREADS", "1", "threads >= 1", "threads of a matrix product in this process; results depend on it",

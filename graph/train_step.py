@@ -44,6 +44,6 @@ def find_train_step(train_op: Any, where: str) -> TrainStep:
     for step in train_op.graph.get_collection(GraphKeys.TRAIN_STEPS):
         if step.train_op is train_op:
             return step  # type: ignore[no-any-return]
-    raise GraphError(f"[{where}] not the train op of an optimizer: {train_op.name!r} ({train_op.type}).{train_op.where} "
+    raise GraphError(f"[{where}] not an optimizer's train op: {train_op.name!r} ({train_op.type}).{train_op.where} "
                      "Fix: pass what optimizer.minimize(loss) or apply_gradients(...) returned, not a group around it",
                      train_op.name)

@@ -17,6 +17,7 @@ from ringflow import graph as graph  # the layers in order: each imports those b
 from ringflow import kernels as kernels
 from ringflow import collectives as collectives
 from ringflow import train as train
+from ringflow.collectives import distribute as distribute
 from ringflow.collectives import init as init
 from ringflow.collectives import local_rank as local_rank
 from ringflow.collectives import local_size as local_size

@@ -1,0 +1,48 @@
+"""Which communicator the collective ops of a graph use, and how the C++ runtime gets it.
+
+A graph remembers the communicator it was distributed over; other graphs use that of the calling thread. The pass here
+runs first: it hands the communicator to the session's resources before anything is compiled.
+"""
+from __future__ import annotations
+
+from ringflow.graph.errors import GraphError
+from ringflow.graph.graph import Graph
+from ringflow.graph.operation import Operation
+from ringflow.graph.passes import Program
+
+from .communicator import Communicator, _core
+from .world import current
+
+COLLECTIVE_OPS = frozenset({"CollectiveReduce", "CollectiveBcast", "CollectiveGather", "_BucketReduce", "_BucketWait"})
+
+_COLLECTION = "communicator"
+
+
+def use_communicator(graph: Graph, communicator: Communicator) -> None:
+    """Makes the collectives of `graph` run over `communicator`. Raises: GraphError where they run over another."""
+    known = graph.get_collection_ref(_COLLECTION)
+    if not known:
+        known.append(communicator)
+    elif known[0] is not communicator:
+        raise GraphError(f"[distribute] this graph's collectives run over {known[0]!r} already: got {communicator!r}. "
+                         "Fix: build one graph for each communicator")
+
+
+def communicator_of(graph: Graph) -> Communicator:
+    known = graph.get_collection(_COLLECTION)
+    return known[0] if known else current()
+
+
+def collective_ops(program: Program) -> list[Operation]:
+    return [op for op in program.graph.get_operations() if op.type in COLLECTIVE_OPS]
+
+
+def attach_communicator(program: Program) -> None:
+    """Pass: gives a program that holds collectives its communicator, and the C++ resources of its session."""
+    if not collective_ops(program):
+        return
+    world = communicator_of(program.source)
+    use_communicator(program.graph, world)
+    resources = getattr(getattr(program.session, "backend", None), "resources", None)
+    if resources is not None:
+        _core().set_communicator(resources, world.native)

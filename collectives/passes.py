@@ -1,0 +1,12 @@
+"""The passes of this layer, in order; registered when ``ringflow.collectives`` is imported."""
+from __future__ import annotations
+
+from ringflow.graph.passes import register
+
+from .attach import attach_communicator
+from .buckets import merge_into_buckets
+from .consensus import check_consensus
+
+register("attach communicator", attach_communicator)
+register("merge reductions into buckets", merge_into_buckets)
+register("check consensus", check_consensus)

@@ -1,0 +1,105 @@
+"""The allreduce strategy: every rank computes gradients of its own batch, the ranks' mean is applied everywhere.
+
+    gradient -> update         becomes   gradient -> CollectiveReduce (mean) -> update
+    IndexedSlices -> update    becomes   values / P, indices -> CollectiveGather -> update
+
+The reduction stands where gradients leave ``compute_gradients``, so that clipping and decay see the gradient of the
+global batch, and P ranks of batch b equal one rank of batch P*b for a loss that is a mean over its batch. Variables
+start from rank 0's values. Nothing is added with one rank. The collectives become buckets at plan time (buckets.py).
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ringflow.graph.errors import GraphError
+from ringflow.graph.graph import Graph, GraphKeys
+from ringflow.graph.indexed_slices import IndexedSlices
+from ringflow.graph.operation import Operation, Tensor
+from ringflow.graph.ops.core import group
+from ringflow.graph.ops.rules import build
+from ringflow.graph.topology import ancestors
+from ringflow.graph.train_step import TrainStep, find_train_step
+from ringflow.graph.variables import Variable
+
+from ..attach import use_communicator
+from ..communicator import Communicator
+from ..ops import collective_bcast, collective_gather, collective_reduce, next_keys
+from ..world import current
+
+NAME = "allreduce"
+
+
+def distribute(train_op: Operation, *, communicator: Communicator | None = None) -> Operation:
+    """Makes `train_op` (of ``optimizer.minimize`` or ``apply_gradients``) train on all ranks; returns it.
+
+    Call it once, on every rank, before the train op has run. `communicator`: default that of the launched world.
+    Raises: GraphError where `train_op` is no optimizer's, has run, or is distributed already.
+
+    >>> train_op = rf.distribute(rf.train.AdamOptimizer().minimize(loss))  # doctest: +SKIP
+    """
+    step = find_train_step(train_op, "distribute")
+    if step.strategy:
+        raise GraphError(f"[distribute] {train_op.name!r} is distributed already, by the {step.strategy} strategy."
+                         f"{train_op.where} Fix: call distribute once", train_op.name)
+    world = communicator or current()
+    if world.size > 1:
+        graph = train_op.graph
+        needed = ancestors([train_op])
+        edges = _edges(step, needed)
+        use_communicator(graph, world)
+        with graph.as_default(), graph.name_scope(""), graph.control_dependencies(None), graph.name_scope(NAME):
+            for tensor, (gradient, variable, users) in edges.items():
+                with graph.device(tensor.device):
+                    reduced = _collective(tensor, gradient, variable, world.size)
+                for op, index in users:
+                    op._update_input(index, reduced)
+            _broadcast_at_start(graph, needed, world.size)
+    step.strategy = NAME
+    return train_op
+
+
+Edges = dict[Tensor, tuple[Any, Variable, list[tuple[Operation, int]]]]
+
+
+def _edges(step: TrainStep, needed: set[Operation]) -> Edges:
+    """Where collectives go: for each gradient tensor its users, (operation, input index), that lead to the updates.
+
+    Raises: GraphError where one of them has run.
+    """
+    edges: Edges = {}
+    for gradient, variable in step.grads_and_vars:
+        for tensor in [gradient.values, gradient.indices] if isinstance(gradient, IndexedSlices) else [gradient]:
+            users = [op for op in dict.fromkeys(tensor.consumers) if op.id >= step.consumers_from and op in needed]
+            for op in users:
+                if op.has_run:
+                    raise GraphError(f"[distribute] {step.train_op.name!r} has already run.{step.train_op.where} "
+                                     "Fix: call distribute before the first session.run", op.name)
+            if users:
+                places = [(op, i) for op in users for i, t in enumerate(op.inputs) if t is tensor]
+                edges[tensor] = gradient, variable, places
+    return edges
+
+
+def _collective(tensor: Tensor, gradient: Any, variable: Variable, size: int) -> Tensor:
+    name = variable.op.name
+    keys = next_keys(tensor.graph, size)
+    if not isinstance(gradient, IndexedSlices):
+        reduced: Tensor = collective_reduce(tensor, merge_op="Add", final_op="Div", name=name, **keys)
+        reduced.set_shape(variable.shape)
+        return reduced
+    if tensor is gradient.indices:
+        return collective_gather(tensor, name=f"{name}/indices", **keys)
+    scaled = build("Mul", tensor, np.array(1 / size, tensor.dtype.as_numpy_dtype), name=f"{name}/scaled")
+    return collective_gather(scaled, name=f"{name}/values", **keys)
+
+
+def _broadcast_at_start(graph: Graph, needed: set[Operation], size: int) -> None:
+    """Sessions run this once before the first step: the variables of the step take rank 0's values."""
+    assigns = []
+    for v in graph.get_collection(GraphKeys.GLOBAL_VARIABLES):
+        if v.op in needed:
+            value = collective_bcast(v, root=0, name=f"start/{v.op.name}", **next_keys(graph, size))
+            assigns.append(build("Assign", v, value, name=f"start/{v.op.name}/Assign"))
+    start = group(*assigns, name="start_from_rank_0")
+    graph.add_to_collection(GraphKeys.BEFORE_FIRST_RUN, ({"CollectiveReduce", "CollectiveGather"}, start))
