@@ -46,7 +46,8 @@ class constant_initializer(Initializer):
             filled: Tensor = fill(np.array(shape, np.int32), convert_to_tensor(self.value, dtype))
             return filled
         if values.size != math.prod(shape):
-            raise InvalidArgumentError(f"[constant_initializer] sizes differ: the value has {values.size} elements, the shape {shape} "
+            raise InvalidArgumentError(f"[constant_initializer] sizes differ: the value has {values.size} elements, "
+                                       f"the shape {shape} "
                                        f"has {math.prod(shape)}")
         return convert_to_tensor(values.reshape(shape), dtype)
 
@@ -64,7 +65,8 @@ class ones_initializer(constant_initializer):
 class random_uniform_initializer(Initializer):
     """Uniform in [minval, maxval)."""
 
-    def __init__(self, minval: Any = -0.05, maxval: Any = 0.05, seed: int | None = None, dtype: Any = dtypes.float32) -> None:
+    def __init__(self, minval: Any = -0.05, maxval: Any = 0.05, seed: int | None = None,
+                 dtype: Any = dtypes.float32) -> None:
         super().__init__(dtype)
         self.minval, self.maxval, self.seed = minval, maxval, seed
 
@@ -75,7 +77,8 @@ class random_uniform_initializer(Initializer):
 class random_normal_initializer(Initializer):
     """Normal with this mean and deviation."""
 
-    def __init__(self, mean: Any = 0.0, stddev: Any = 1.0, seed: int | None = None, dtype: Any = dtypes.float32) -> None:
+    def __init__(self, mean: Any = 0.0, stddev: Any = 1.0, seed: int | None = None,
+                 dtype: Any = dtypes.float32) -> None:
         super().__init__(dtype)
         self.mean, self.stddev, self.seed = mean, stddev, seed
 
@@ -93,15 +96,18 @@ class truncated_normal_initializer(random_normal_initializer):
 class variance_scaling_initializer(Initializer):
     """Mean 0 and variance scale / fan, where fan is the number of inputs or outputs of a unit, or their mean.
 
-    Args: mode: "fan_in", "fan_out" or "fan_avg"; distribution: "truncated_normal" ("normal"), "untruncated_normal" or "uniform".
+    Args: mode: "fan_in", "fan_out" or "fan_avg"; distribution: "truncated_normal" (also "normal"), "untruncated_normal"
+    or "uniform".
     """
 
-    def __init__(self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal", seed: int | None = None,
+    def __init__(self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal",
+                 seed: int | None = None,
                  dtype: Any = dtypes.float32) -> None:
         super().__init__(dtype)
         if scale <= 0 or mode not in ("fan_in", "fan_out", "fan_avg") or distribution not in (
                 "normal", "truncated_normal", "untruncated_normal", "uniform"):
-            raise InvalidArgumentError(f"[variance_scaling_initializer] scale > 0, a known mode and distribution are needed: got {scale}, "
+            raise InvalidArgumentError(f"[variance_scaling_initializer] scale > 0, a known mode and distribution are "
+                                       f"needed: got {scale}, "
                                        f"{mode!r}, {distribution!r}")
         self.scale, self.mode, self.distribution, self.seed = scale, mode, distribution, seed
 

@@ -168,7 +168,8 @@ def one_hot(indices: Any, depth: Any, on_value: Any = None, off_value: Any = Non
             dtype: Any = None, name: str | None = None) -> Tensor:
     """`on_value` (1) at each index along a new axis of size `depth`, `off_value` (0) elsewhere; float32 unless said."""
     given = next((v.dtype for v in (on_value, off_value) if hasattr(v, "dtype")), None)
-    result: Tensor = one_hot_op(indices, depth, 1 if on_value is None else on_value, 0 if off_value is None else off_value,
+    result: Tensor = one_hot_op(indices, depth, 1 if on_value is None else on_value,
+                                0 if off_value is None else off_value,
                                 axis=-1 if axis is None else axis, T=dtype or given or dtypes.float32,
                                 name=name or "one_hot")
     return result
@@ -196,7 +197,8 @@ where_op.sample(np.zeros((0, 3), np.bool_))
 def select(condition: Array, t: Array, e: Array) -> Array:
     """output = t where `condition`, else e, which have one shape; condition: that shape, (), or (n,) for whole rows."""
     if t.shape != e.shape or (condition.shape != t.shape and condition.shape != t.shape[:min(condition.ndim, 1)]):
-        raise InvalidArgumentError(f"[Select] shapes do not fit: condition {condition.shape}, t {t.shape}, e {e.shape}. "
+        raise InvalidArgumentError(f"[Select] shapes do not fit: condition {condition.shape}, t {t.shape}, e "
+                                   f"{e.shape}. "
                                    "Fix: SelectV2 broadcasts")
     return np.where(condition.reshape(condition.shape + (1,) * (t.ndim - condition.ndim)), t, e)
 
@@ -345,7 +347,8 @@ def matrix_band_part(input: Array, num_lower: Array, num_upper: Array) -> Array:
     whole triangle. input: (..., m, n)."""
     rows, columns = input.shape[-2:]
     if num_lower > rows or num_upper > columns:
-        raise InvalidArgumentError(f"[MatrixBandPart] 'num_lower' and 'num_upper' must be at most {rows} rows and {columns} "
+        raise InvalidArgumentError(f"[MatrixBandPart] 'num_lower' and 'num_upper' must be at most {rows} rows and "
+                                   f"{columns} "
                                    f"columns: got {num_lower} and {num_upper}")
     above = np.arange(columns) - np.arange(rows)[:, None]
     keep = np.ones(above.shape, np.bool_)

@@ -23,6 +23,9 @@ def _channels(op: Operation, x: int, *vectors: int) -> TensorShape:
     """(channels,), which the image batch at flat input `x` and the vectors must agree on."""
     if op.attrs["data_format"] not in ("NHWC", "NCHW"):
         raise InvalidArgumentError(f"[{op.type}] 'data_format' must be NHWC or NCHW: got {op.attrs['data_format']!r}")
+    if op.attrs["T"] is not op.attrs["U"]:
+        raise InvalidArgumentError(f"[{op.type}] scale and statistics must have the dtype of the images: they are "
+                                   f"{op.attrs['U']}, the images {op.attrs['T']}. Fix: rf.cast them")
     c = nhwc_dims(op.attrs["data_format"], ranked(op, x, 4))[3]
     for i in vectors:
         c = same_dim(op, "channels differ", c, ranked(op, i, 1)[0])  # type: ignore[arg-type]
@@ -74,13 +77,16 @@ def _(op: Operation, grad: Tensor | None, *others: Tensor | None) -> list[Any]:
     return [*outputs[:3], None, None]
 
 
-@define("FusedBatchNormGradV3(y_backprop: T, x: T, scale: U, reserve_space_1: U, reserve_space_2: U, reserve_space_3: U) -> "
-        "x_backprop: T, scale_backprop: U, offset_backprop: U, reserve_space_4: U, reserve_space_5: U",
+@define("FusedBatchNormGradV3(y_backprop: T, x: T, scale: U, reserve_space_1: U, reserve_space_2: U, "
+        "reserve_space_3: U) -> x_backprop: T, scale_backprop: U, offset_backprop: U, reserve_space_4: U, "
+        "reserve_space_5: U",
         T=FLOATS, U=FLOATS, epsilon=0.0001, data_format="NHWC", is_training=True)
 def fused_batch_norm_grad(y_backprop: Array, x: Array, scale: Array, reserve_space_1: Array, reserve_space_2: Array,
-                          reserve_space_3: Array, *, epsilon: float, data_format: str, is_training: bool) -> tuple[Array, ...]:
-    """With z = (x - m) / sqrt(v + epsilon), m and v in reserve_space_1 and 2: offset_backprop = sum dy, scale_backprop = sum
-    dy*z, x_backprop = scale / sqrt(v + epsilon) * (dy - mean dy - z * mean(dy*z)), without the means in inference."""
+                          reserve_space_3: Array, *, epsilon: float, data_format: str,
+                          is_training: bool) -> tuple[Array, ...]:
+    """With z = (x - m) / sqrt(v + epsilon), m and v in reserve_space_1 and 2: offset_backprop = sum dy,
+    scale_backprop = sum dy*z, x_backprop = scale / sqrt(v + epsilon) * (dy - mean dy - z * mean(dy*z)), in inference
+    without the means."""
     image, dy = to_nhwc(data_format, x).astype(np.float64), to_nhwc(data_format, y_backprop)
     inverse = 1 / np.sqrt(reserve_space_2.astype(np.float64) + epsilon)
     z = (image - reserve_space_1) * inverse
@@ -103,20 +109,24 @@ def _(op: Operation) -> list[TensorShape]:
 
 @fused_batch_norm_grad.gradient
 def _(op: Operation, *grads: Tensor | None) -> list[Any]:
-    raise UnimplementedError(f"[FusedBatchNormGradV3] second derivatives of fused batch norm are not defined: {op.name!r}. "
-                             "Fix: build it of rf.nn.moments and rf.nn.batch_normalization")
+    raise UnimplementedError(f"[FusedBatchNormGradV3] second derivatives of fused batch norm are not defined: "
+                             f"{op.name!r}. Fix: build it of rf.nn.moments and rf.nn.batch_normalization")
 
 
 def _vectors(c: int) -> tuple[Any, ...]:
     return positive(c), normal(c), normal(c), positive(c)
 
 
-fused_batch_norm.sample(normal(2, 3, 4, 3), *_vectors(3), epsilon=0.001)
-fused_batch_norm.sample(normal(2, 3, 4, 3), *_vectors(3), exponential_avg_factor=0.9)
-fused_batch_norm.sample(normal(4, 1, 1, 2), *_vectors(2), is_training=False, epsilon=0.01)
-fused_batch_norm.sample(normal(2, 5, 3, 17), positive(17), normal(17), normal(0), normal(0))
-fused_batch_norm_grad.sample(normal(2, 3, 4, 3), normal(2, 3, 4, 3), positive(3), normal(3), positive(3), normal(0), gradient=False)
-fused_batch_norm_grad.sample(normal(2, 2, 2, 17), normal(2, 2, 2, 17), positive(17), normal(17), positive(17), normal(0),
-                             is_training=False, epsilon=0.01, gradient=False)
+# gradient=False: as TensorFlow's, the rule leaves out batch_mean and batch_variance, which feed moving averages only
+for _dtype in FLOATS:
+    _types: dict[str, Any] = {"T": _dtype, "U": _dtype, "gradient": False}
+    fused_batch_norm.sample(normal(2, 3, 4, 3), *_vectors(3), epsilon=0.001, **_types)
+    fused_batch_norm.sample(normal(2, 3, 4, 3), *_vectors(3), exponential_avg_factor=0.9, **_types)
+    fused_batch_norm.sample(normal(4, 1, 1, 2), *_vectors(2), is_training=False, epsilon=0.01, **_types)
+    fused_batch_norm.sample(normal(2, 5, 3, 17), positive(17), normal(17), normal(0), normal(0), **_types)
+    fused_batch_norm_grad.sample(normal(2, 3, 4, 3), normal(2, 3, 4, 3), positive(3), normal(3), positive(3), normal(0),
+                                 **_types)
+    fused_batch_norm_grad.sample(normal(2, 2, 2, 17), normal(2, 2, 2, 17), positive(17), normal(17), positive(17),
+                                 normal(0), is_training=False, epsilon=0.01, **_types)
 
 __all__ = ["fused_batch_norm", "fused_batch_norm_grad"]

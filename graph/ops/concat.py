@@ -33,7 +33,8 @@ def concat_op(values: list[Array], axis: Array) -> Array:
     try:
         return np.concatenate(values, at)
     except ValueError:
-        raise InvalidArgumentError(f"[ConcatV2] shapes differ outside axis {at}: {', '.join(str(v.shape) for v in values)}"
+        raise InvalidArgumentError(f"[ConcatV2] shapes differ outside axis {at}: "
+                                   f"{', '.join(str(v.shape) for v in values)}"
                                    ) from None
 
 
@@ -89,7 +90,8 @@ def concat_offset(concat_dim: Array, shape: list[Array]) -> list[Array]:
     offsets, total = [], 0
     for s in shape:
         if s.size != shape[0].size or any(a != b for k, (a, b) in enumerate(zip(s, shape[0])) if k != at):
-            raise InvalidArgumentError(f"[ConcatOffset] shapes differ outside axis {at}: {s.tolist()} and {shape[0].tolist()}")
+            raise InvalidArgumentError(f"[ConcatOffset] shapes differ outside axis {at}: {s.tolist()} and "
+                                       f"{shape[0].tolist()}")
         offset = np.zeros_like(s)
         offset[at] = total
         total += int(s[at])
@@ -117,7 +119,8 @@ def split_op(split_dim: Array, value: Array, *, num_split: int) -> list[Array]:
 
 def _check_divides(size: int, parts: int, axis: int) -> None:
     if parts < 1 or size % parts:
-        raise InvalidArgumentError(f"[Split] 'num_split' must divide the dimension: axis {axis} has {size}, num_split is {parts}")
+        raise InvalidArgumentError(f"[Split] 'num_split' must divide the dimension: axis {axis} has {size}, num_split "
+                                   f"is {parts}")
 
 
 @split_op.shape
@@ -167,7 +170,8 @@ def _sizes(sizes: list[int], total: int, parts: int) -> list[int]:
 
 @split_v.shape
 def _(op: Operation) -> list[TensorShape]:
-    x, sizes, at, n = op.inputs[0].shape, constant_value(op.inputs[1]), constant_value(op.inputs[2]), op.attrs["num_split"]
+    x, n = op.inputs[0].shape, op.attrs["num_split"]
+    sizes, at = constant_value(op.inputs[1]), constant_value(op.inputs[2])
     if x.dims is None:
         return [UNKNOWN] * n
     if at is None:
@@ -206,7 +210,8 @@ def _(op: Operation) -> list[TensorShape]:
     shape = UNKNOWN
     for i, t in enumerate(op.inputs):
         if not shape.is_compatible_with(t.shape):
-            raise InvalidArgumentError(f"[Pack] all values must have one shape: '{arg_name(op, i)}' is {t.shape}, those "
+            raise InvalidArgumentError(f"[Pack] all values must have one shape: '{arg_name(op, i)}' is {t.shape}, "
+                                       "those "
                                        f"before it {shape}")
         shape = shape.merge_with(t.shape)
     if shape.dims is None:
@@ -274,7 +279,8 @@ def dynamic_stitch(indices: list[Array], data: list[Array]) -> Array:
     merged = np.zeros((n, *row), data[0].dtype)
     for i, d in zip(indices, data):
         if d.shape != i.shape + row:
-            raise InvalidArgumentError(f"[DynamicStitch] data {d.shape} does not begin with its indices' shape {i.shape} and "
+            raise InvalidArgumentError(f"[DynamicStitch] data {d.shape} does not begin with its indices' shape "
+                                       f"{i.shape} and "
                                        f"end with {row}")
         if i.size and i.min() < 0:
             raise InvalidArgumentError(f"[DynamicStitch] an index is negative: {int(i.min())}")
@@ -293,7 +299,8 @@ def _(op: Operation) -> list[TensorShape]:
         if i.shape.rank is not None and d.shape.dims is not None:
             ranked(op, n + m, i.shape.rank, at_least=True)
             if not i.shape.is_compatible_with(d.shape.dims[:i.shape.rank]):
-                raise InvalidArgumentError(f"[DynamicStitch] data[{m}] {d.shape} does not begin with indices[{m}]'s shape {i.shape}")
+                raise InvalidArgumentError(f"[DynamicStitch] data[{m}] {d.shape} does not begin with indices[{m}]'s "
+                                           f"shape {i.shape}")
             row = row.merge_with(d.shape.dims[i.shape.rank:])
     return [TensorShape([None if largest == -2 else largest + 1]).concatenate(row)]
 
@@ -332,7 +339,8 @@ def _(op: Operation) -> list[TensorShape]:
     if partitions.rank is not None and data.dims is not None:
         ranked(op, 0, partitions.rank, at_least=True)
         if not partitions.is_compatible_with(data.dims[:partitions.rank]):
-            raise InvalidArgumentError(f"[DynamicPartition] data {data} does not begin with the partitions' shape {partitions}")
+            raise InvalidArgumentError(f"[DynamicPartition] data {data} does not begin with the partitions' shape "
+                                       f"{partitions}")
         rows = TensorShape([None, *data.dims[partitions.rank:]])
     return [rows] * op.attrs["num_partitions"]
 
@@ -361,7 +369,7 @@ def concat(values: Any, axis: Any, name: str | None = None) -> Tensor:
 
 def split(value: Any, num_or_size_splits: Any, axis: Any = 0, num: int | None = None,
           name: str | None = None) -> list[Tensor]:
-    """`value` along `axis`: in that many equal parts (an int), or in parts of these sizes (a list, or a tensor with `num`)."""
+    """`value` along `axis`: in that many equal parts (an int), or in parts of these sizes (a list or tensor)."""
     if isinstance(num_or_size_splits, (int, np.integer)):
         equal: list[Tensor] = split_op(axis, value, num_split=int(num_or_size_splits), name=name or "split")
         return equal
@@ -386,10 +394,12 @@ def unstack(value: Any, num: int | None = None, axis: int = 0, name: str | None 
         shape = value.shape
         n = None if shape.dims is None else shape.dims[axis_index("unstack", "axis", axis, len(shape.dims))]
         if n is None:
-            raise InvalidArgumentError(f"[unstack] the dimension of axis {axis} is not known: {value!r}. Fix: give num=")
+            raise InvalidArgumentError(f"[unstack] the dimension of axis {axis} is not known: {value!r}. Fix: give "
+                                       "num=")
         num = n
     parts: list[Tensor] = unpack(value, num=num, axis=axis, name=name or "unstack")
     return parts
 
 
-__all__ = ["concat", "concat_offset", "dynamic_partition", "dynamic_stitch", "pack", "split", "stack", "unpack", "unstack"]
+__all__ = ["concat", "concat_offset", "dynamic_partition", "dynamic_stitch", "pack", "split", "stack", "unpack",
+           "unstack"]

@@ -14,10 +14,23 @@ from ..operation import Operation, Tensor
 from ..samples import normal
 from ..shapes import TensorShape
 from .rules import ranked, same_dim, shape_tensor
-from .window import (Side, check_attrs, from_nhwc, image_shape, known_sides, nhwc_dims, padded, places, sides, to_nhwc,
-                     unpadded, windows)
+from .window import (
+    Side,
+    check_attrs,
+    from_nhwc,
+    image_shape,
+    known_sides,
+    nhwc_dims,
+    padded,
+    places,
+    sides,
+    to_nhwc,
+    unpadded,
+    windows,
+)
 
-_ATTRS: dict[str, Any] = {"strides": attr("list(int)"), "padding": attr("string"), "explicit_paddings": attr("list(int)", []),
+_ATTRS: dict[str, Any] = {"strides": attr("list(int)"), "padding": attr("string"),
+                          "explicit_paddings": attr("list(int)", []),
                           "data_format": "NHWC", "dilations": [1, 1, 1, 1]}
 
 
@@ -40,7 +53,8 @@ def _geometry(where: str, op: Operation, x: Array, filter_shape: Any) -> tuple[S
 
 def _check_backprop(where: str, dy: Array, n: int, h: Side, w: Side, channels: int) -> None:
     if dy.shape != (n, h.count, w.count, channels):
-        raise InvalidArgumentError(f"[{where}] 'out_backprop' must be {(n, h.count, w.count, channels)} (NHWC): it is {dy.shape}")
+        raise InvalidArgumentError(f"[{where}] 'out_backprop' must be {(n, h.count, w.count, channels)} (NHWC): it is "
+                                   f"{dy.shape}")
 
 
 @define("Conv2D(input: T, filter: T) -> output: T", T=FLOATS, **_ATTRS)
@@ -139,7 +153,8 @@ def _(op: Operation) -> list[TensorShape]:
     _check_depth(op.type, op.inputs[0].shape, shape, dims[3], c_in)
     _check_static(op, op.inputs[2], dims, (fh, fw), c_out)
     channels = nhwc_dims(op.attrs["data_format"], ranked(op, 2, 4))[3]
-    return [TensorShape([fh, fw, dims[3] if c_in is None else c_in, same_dim(op, "output channels differ", c_out, channels)])]
+    return [TensorShape([fh, fw, dims[3] if c_in is None else c_in,
+                         same_dim(op, "output channels differ", c_out, channels)])]
 
 
 @conv2d_backprop_filter.gradient
@@ -160,7 +175,8 @@ _sample((1, 6, 5, 2), (3, 2, 2, 3), (1, 4, 4, 3), strides=[1, 1, 1, 1], padding=
 _sample((2, 6, 7, 2), (3, 3, 2, 2), (2, 3, 4, 2), strides=[1, 2, 2, 1], padding="SAME")
 _sample((1, 7, 7, 1), (3, 3, 1, 2), (1, 3, 2, 2), strides=[1, 2, 3, 1], padding="VALID")
 _sample((1, 8, 8, 2), (3, 3, 2, 2), (1, 8, 8, 2), strides=[1, 1, 1, 1], padding="SAME", dilations=[1, 2, 3, 1])
-_sample((1, 5, 5, 2), (3, 3, 2, 2), (1, 4, 6, 2), strides=[1, 1, 1, 1], padding="EXPLICIT", explicit_paddings=[0, 0, 1, 0, 2, 1, 0, 0])
+_sample((1, 5, 5, 2), (3, 3, 2, 2), (1, 4, 6, 2), strides=[1, 1, 1, 1], padding="EXPLICIT",
+        explicit_paddings=[0, 0, 1, 0, 2, 1, 0, 0])
 _sample((2, 4, 4, 3), (1, 1, 3, 5), (2, 2, 2, 5), strides=[1, 2, 2, 1], padding="SAME")
 _sample((0, 4, 4, 2), (3, 3, 2, 2), (0, 4, 4, 2), strides=[1, 1, 1, 1], padding="SAME")
 _sample((1, 28, 28, 1), (5, 5, 1, 8), (1, 28, 28, 8), strides=[1, 1, 1, 1], padding="SAME")

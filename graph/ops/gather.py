@@ -35,13 +35,14 @@ def _check_range(where: str, indices: Array, limits: Any) -> None:
 @define("GatherV2(params: Tparams, indices: Tindices, axis: Taxis) -> output: Tparams", Tparams=FIXED, Tindices=INDEX,
         Taxis=INDEX, batch_dims=0)
 def gather_op(params: Array, indices: Array, axis: Array, *, batch_dims: int) -> Array:
-    """output[b, o, i, r] = params[b, o, indices[b, i], r], with multi-indices b over the `batch_dims` first axes, o over
-    those before `axis`, r over those after it; a row for each index. Raises: InvalidArgument for an index out of range."""
+    """output[b, o, i, r] = params[b, o, indices[b, i], r], with b over the `batch_dims` first axes, o over the others
+    before `axis`, r over those after it. Raises: InvalidArgument for an index out of range."""
     at = axis_index("GatherV2", "axis", int(axis), params.ndim)
     batch = _batch_dims(batch_dims, indices.ndim, at)
     _check_range("GatherV2", indices, params.shape[at])
     if indices.shape[:batch] != params.shape[:batch]:
-        raise InvalidArgumentError(f"[GatherV2] the {batch} batch dimensions differ: params {params.shape}, indices {indices.shape}")
+        raise InvalidArgumentError(f"[GatherV2] the {batch} batch dimensions differ: params {params.shape}, indices "
+                                   f"{indices.shape}")
     if not batch:
         return np.take(params, indices, at)
     output = np.empty(params.shape[:at] + indices.shape[batch:] + params.shape[at + 1:], params.dtype)
@@ -53,7 +54,8 @@ def gather_op(params: Array, indices: Array, axis: Array, *, batch_dims: int) ->
 def _batch_dims(batch_dims: int, indices_rank: int, axis: int) -> int:
     batch = batch_dims + indices_rank if batch_dims < 0 else batch_dims
     if not 0 <= batch <= min(indices_rank, axis):
-        raise InvalidArgumentError(f"[GatherV2] 'batch_dims' {batch_dims} must be at most the rank of indices ({indices_rank}) "
+        raise InvalidArgumentError(f"[GatherV2] 'batch_dims' {batch_dims} must be at most the rank of indices "
+                                   f"({indices_rank}) "
                                    f"and 'axis' ({axis})")
     return batch
 
@@ -70,7 +72,8 @@ def _(op: Operation) -> list[TensorShape]:
     batch = _batch_dims(op.attrs["batch_dims"], len(indices.dims), at)
     head = TensorShape(params.dims[:batch])
     if not head.is_compatible_with(indices.dims[:batch]):
-        raise InvalidArgumentError(f"[GatherV2] the {batch} batch dimensions differ: params {params}, indices {indices}")
+        raise InvalidArgumentError(f"[GatherV2] the {batch} batch dimensions differ: params {params}, indices "
+                                   f"{indices}")
     head = head.merge_with(indices.dims[:batch])
     return [head.concatenate(params.dims[batch:at] + indices.dims[batch:] + params.dims[at + 1:])]
 
@@ -163,7 +166,8 @@ def gather_nd(params: Array, indices: Array) -> Array:
     """output[i, r] = params[indices[i], r]: the last axis of `indices` (..., k) names k axes of `params`."""
     k = indices.shape[-1]
     if k > params.ndim:
-        raise InvalidArgumentError(f"[GatherNd] the last dimension of indices {indices.shape} exceeds the rank of params {params.shape}")
+        raise InvalidArgumentError(f"[GatherNd] the last dimension of indices {indices.shape} exceeds the rank of "
+                                   f"params {params.shape}")
     _check_range("GatherNd", indices, np.array(params.shape[:k], np.int64))
     if k == 0:
         return np.broadcast_to(params, indices.shape[:-1] + params.shape)
@@ -177,7 +181,8 @@ def _(op: Operation) -> list[TensorShape]:
     if params.dims is None or indices.dims is None or indices.dims[-1] is None:
         return [UNKNOWN]
     if indices.dims[-1] > len(params.dims):
-        raise InvalidArgumentError(f"[GatherNd] the last dimension of indices {indices} exceeds the rank of params {params}")
+        raise InvalidArgumentError(f"[GatherNd] the last dimension of indices {indices} exceeds the rank of params "
+                                   f"{params}")
     return [TensorShape(indices.dims[:-1] + params.dims[indices.dims[-1]:])]
 
 
@@ -198,11 +203,12 @@ gather_nd.sample(normal(3, 2), np.zeros((0, 1), np.int32))
 
 @define("ScatterNd(indices: Tindices, updates: T, shape: Tindices) -> output: T", T=NUMBERS, Tindices=INDEX)
 def scatter_nd(indices: Array, updates: Array, shape: Array) -> Array:
-    """Zeros of the dimensions `shape` (n,) with updates[i] added at indices[i]: (..., k). updates: (...) + shape[k:]."""
+    """Zeros of dimensions `shape` (n,), updates[i] added at indices[i]: (..., k). updates: (...) + shape[k:]."""
     output = np.zeros([int(d) for d in shape], updates.dtype)
     k = indices.shape[-1]
     if k > shape.size or updates.shape != indices.shape[:-1] + output.shape[k:]:
-        raise InvalidArgumentError(f"[ScatterNd] shapes do not fit: indices {indices.shape}, updates {updates.shape}, shape "
+        raise InvalidArgumentError(f"[ScatterNd] shapes do not fit: indices {indices.shape}, updates {updates.shape}, "
+                                   "shape "
                                    f"{shape.tolist()}")
     _check_range("ScatterNd", indices, shape[:k])
     np.add.at(output, tuple(np.moveaxis(indices, -1, 0)) if k else (Ellipsis,), updates)
@@ -215,7 +221,8 @@ def _(op: Operation) -> list[TensorShape]:
     if indices.dims is not None and shape.dims is not None and indices.dims[-1] is not None:
         k = indices.dims[-1]
         if k > len(shape.dims) or not updates.is_compatible_with(indices.dims[:-1] + shape.dims[k:]):
-            raise InvalidArgumentError(f"[ScatterNd] shapes do not fit: indices {indices}, updates {updates}, shape {shape}")
+            raise InvalidArgumentError(f"[ScatterNd] shapes do not fit: indices {indices}, updates {updates}, shape "
+                                       f"{shape}")
     return [shape]
 
 

@@ -15,12 +15,26 @@ from ..operation import Operation, Tensor
 from ..samples import distinct, normal
 from ..shapes import TensorShape
 from .rules import ranked, shape_tensor
-from .window import (Side, check_attrs, from_nhwc, image_shape, known_sides, nhwc_dims, padded, places, sides, spatial, to_nhwc,
-                     unpadded, windows)
+from .window import (
+    Side,
+    check_attrs,
+    from_nhwc,
+    image_shape,
+    known_sides,
+    nhwc_dims,
+    padded,
+    places,
+    sides,
+    spatial,
+    to_nhwc,
+    unpadded,
+    windows,
+)
 
 _ATTRS: dict[str, Any] = {"ksize": attr("list(int)"), "strides": attr("list(int)"), "padding": attr("string"),
                           "data_format": "NHWC"}
-_MAX_ATTRS: dict[str, Any] = {**_ATTRS, "explicit_paddings": attr("list(int)", []), "T": attr("type", dtypes.float32, FLOATS)}
+_MAX_ATTRS: dict[str, Any] = {**_ATTRS, "explicit_paddings": attr("list(int)", []),
+                              "T": attr("type", dtypes.float32, FLOATS)}
 
 
 def _geometry(op: Operation, x: Array) -> tuple[Side, Side]:
@@ -66,7 +80,8 @@ def max_pool_grad(orig_input: Array, orig_output: Array, grad: Array, *, op: Ope
     x, dy = to_nhwc(data_format, orig_input), to_nhwc(data_format, grad)
     h, w = _geometry(op, x)
     if dy.shape != (x.shape[0], h.count, w.count, x.shape[3]):
-        raise InvalidArgumentError(f"[MaxPoolGrad] 'grad' must be of the output's shape: grad {grad.shape}, input {orig_input.shape}")
+        raise InvalidArgumentError(f"[MaxPoolGrad] 'grad' must be of the output's shape: grad {grad.shape}, input "
+                                   f"{orig_input.shape}")
     flat = windows(x, h, w, -np.inf).reshape(*dy.shape, h.size * w.size)
     first = flat.argmax(-1)
     dx = np.zeros_like(padded(x, h, w))
@@ -87,7 +102,8 @@ def _(op: Operation) -> list[TensorShape]:
 
 @max_pool_grad.gradient
 def _(op: Operation, grad: Tensor) -> list[Any]:
-    raise UnimplementedError(f"[MaxPoolGrad] second derivatives of max pooling are not defined: {op.name!r}. Fix: use avg_pool")
+    raise UnimplementedError(f"[MaxPoolGrad] second derivatives of max pooling are not defined: {op.name!r}. Fix: use "
+                             "avg_pool")
 
 
 # ---- average

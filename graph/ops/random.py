@@ -1,6 +1,7 @@
 """Random ops, and how seeds make a sequence repeatable.
 
-Every random node has a stream of its own, keyed by its attrs (seed, seed2) and kept from run to run; (0, 0) is seeded by
+Every random node has a stream of its own, keyed by its attrs (seed, seed2) and kept from run to run; (0,
+                                                                                                       0) is seeded by
 the machine. Kernels and the references here draw from the same distributions, not the same numbers.
 """
 from __future__ import annotations
@@ -33,7 +34,7 @@ def set_random_seed(seed: int | None) -> None:
 
 
 def get_seed(op_seed: int | None) -> tuple[int, int]:
-    """The attrs (seed, seed2) of a random op, from the graph's seed and its own; (0, 0), not repeatable, without both."""
+    """The attrs (seed, seed2) of a random op, from the graph's seed and its own; (0, 0), not repeatable, without."""
     graph = get_default_graph()
     if graph.seed is None and op_seed is None:
         return 0, 0
@@ -74,7 +75,8 @@ def random_uniform_op(shape: Array, *, op: Operation, state: State) -> Array:
     return np.asarray(drawn)
 
 
-@define("RandomUniformInt(shape: T, minval: Tout, maxval: Tout) -> output: Tout", T=_INT_INDEX, Tout=INDEX, seed=0, seed2=0,
+@define("RandomUniformInt(shape: T, minval: Tout, maxval: Tout) -> output: Tout", T=_INT_INDEX, Tout=INDEX, seed=0,
+        seed2=0,
         stateful=True, statistical=True, differentiable=False)
 def random_uniform_int(shape: Array, minval: Array, maxval: Array, *, op: Operation, state: State) -> Array:
     """Uniform among the integers in [minval, maxval), of the dimensions `shape` (n,)."""
@@ -90,7 +92,8 @@ def _(op: Operation) -> list[TensorShape]:
     return _shape_of_vector(op)
 
 
-@define("RandomStandardNormal(shape: T) -> output: dtype", T=_INT_INDEX, dtype=attr("type", allowed=FLOATS), seed=0, seed2=0,
+@define("RandomStandardNormal(shape: T) -> output: dtype", T=_INT_INDEX, dtype=attr("type", allowed=FLOATS), seed=0,
+        seed2=0,
         stateful=True, statistical=True, differentiable=False, shape=_shape_of_vector)
 def random_standard_normal(shape: Array, *, op: Operation, state: State) -> Array:
     """Normal with mean 0 and deviation 1, of the dimensions `shape` (n,)."""
@@ -120,7 +123,8 @@ for _low, _high in ((0, 10), (-500, 2**30)):
 
 
 # ---- order, classes
-@define("RandomShuffle(value: T) -> output: T", T=FIXED, seed=0, seed2=0, stateful=True, statistical=True, differentiable=False,
+@define("RandomShuffle(value: T) -> output: T", T=FIXED, seed=0, seed2=0, stateful=True, statistical=True,
+        differentiable=False,
         shape=first_shape)
 def random_shuffle_op(value: Array, *, op: Operation, state: State) -> Array:
     """The rows of `value` (along axis 0) in random order, each order as likely as another."""
@@ -137,9 +141,10 @@ random_shuffle_op.sample(normal(0, 2))
 @define("Multinomial(logits: T, num_samples: int32) -> output: output_dtype", T=FLOATS, seed=0, seed2=0,
         output_dtype=attr("type", dtypes.int64, INDEX), stateful=True, statistical=True, differentiable=False)
 def multinomial_op(logits: Array, num_samples: Array, *, op: Operation, state: State) -> Array:
-    """output[i, k]: a class drawn with probabilities softmax(logits[i]). logits: (m, classes), output: (m, num_samples)."""
+    """Classes drawn with probabilities softmax(logits[i]): logits (m, classes), output (m, num_samples)."""
     if logits.ndim != 2 or logits.shape[1] == 0 or num_samples < 0:
-        raise InvalidArgumentError(f"[Multinomial] 'logits' must be (m, classes >= 1) and 'num_samples' >= 0: got {logits.shape} "
+        raise InvalidArgumentError(f"[Multinomial] 'logits' must be (m, classes >= 1) and 'num_samples' >= 0: got "
+                                   f"{logits.shape} "
                                    f"and {num_samples}")
     z = logits.astype(np.float64)
     p = np.exp(z - z.max(1, keepdims=True))
@@ -156,7 +161,8 @@ def _(op: Operation) -> list[TensorShape]:
 
 
 multinomial_op.sample(normal(2, 5), np.array(3000, np.int32), seed=3, seed2=4)
-multinomial_op.sample(np.array([[0.0, -50.0, 0.0]], np.float32), np.array(2000, np.int32), seed=3, output_dtype=dtypes.int32)
+multinomial_op.sample(np.array([[0.0, -50.0, 0.0]], np.float32), np.array(2000, np.int32), seed=3,
+                      output_dtype=dtypes.int32)
 multinomial_op.sample(normal(0, 3), np.array(4, np.int32), seed=3)
 multinomial_op.sample(normal(2, 3), np.array(0, np.int32), seed=3)
 
@@ -183,7 +189,8 @@ def _is(value: Any, number: int) -> bool:
     return isinstance(value, (int, float)) and value == number
 
 
-def random_uniform(shape: Any, minval: Any = 0, maxval: Any = None, dtype: Any = dtypes.float32, seed: int | None = None,
+def random_uniform(shape: Any, minval: Any = 0, maxval: Any = None, dtype: Any = dtypes.float32,
+                   seed: int | None = None,
                    name: str | None = None) -> Tensor:
     """Uniform in [minval, maxval) (1 for floats where not given), of the dimensions `shape`."""
     dtype = dtypes.as_dtype(dtype)
@@ -192,7 +199,8 @@ def random_uniform(shape: Any, minval: Any = 0, maxval: Any = None, dtype: Any =
         if dtype.is_integer:
             if maxval is None:
                 raise InvalidArgumentError("[random_uniform] integers need a maxval")
-            integers: Tensor = random_uniform_int(_dims_tensor(shape), minval, maxval, seed=first, seed2=second, Tout=dtype)
+            integers: Tensor = random_uniform_int(_dims_tensor(shape), minval, maxval, seed=first, seed2=second,
+                                                  Tout=dtype)
             return integers
         drawn = random_uniform_op(_dims_tensor(shape), dtype=dtype, seed=first, seed2=second)
         return _scaled(drawn, (1 if maxval is None else maxval) - minval, minval)
@@ -206,7 +214,8 @@ def random_normal(shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = d
         return _scaled(random_standard_normal(_dims_tensor(shape), dtype=dtype, seed=first, seed2=second), stddev, mean)
 
 
-def truncated_normal(shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = dtypes.float32, seed: int | None = None,
+def truncated_normal(shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = dtypes.float32,
+                     seed: int | None = None,
                      name: str | None = None) -> Tensor:
     """Normal within two deviations of the mean, of the dimensions `shape`."""
     first, second = get_seed(seed)
@@ -229,4 +238,5 @@ def multinomial(logits: Any, num_samples: Any, seed: int | None = None, name: st
     return result
 
 
-__all__ = ["get_seed", "multinomial", "random_normal", "random_shuffle", "random_uniform", "set_random_seed", "truncated_normal"]
+__all__ = ["get_seed", "multinomial", "random_normal", "random_shuffle", "random_uniform", "set_random_seed",
+           "truncated_normal"]

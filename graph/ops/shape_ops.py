@@ -104,7 +104,8 @@ def _(op: Operation) -> list[TensorShape]:
         return [UNKNOWN]
     value = constant_value(op.inputs[1])
     if value is not None and (np.sum(value == -1) > 1 or np.any(value < -1)):
-        raise InvalidArgumentError(f"[Reshape] 'shape' may hold one -1 and no other negative number: got {value.tolist()}")
+        raise InvalidArgumentError(f"[Reshape] 'shape' may hold one -1 and no other negative number: got "
+                                   f"{value.tolist()}")
     n = x.num_elements()
     open_dims = [i for i, d in enumerate(wanted.dims) if d is None]
     known = int(np.prod([d for d in wanted.dims if d is not None], dtype=np.int64))
@@ -166,7 +167,7 @@ expand_dims_op.sample(normal(), np.array(0, np.int32))
 
 @define("Squeeze(input: T) -> output: T", T=FIXED, squeeze_dims=attr("list(int)", []), aliases=True)
 def squeeze_op(input: Array, *, squeeze_dims: list[int]) -> Array:
-    """`input` without its dimensions `squeeze_dims`, which must be 1; without every dimension of 1 where none is given."""
+    """`input` without its dimensions `squeeze_dims`, which must be 1; without all of size 1 where none is given."""
     axes = _squeezed("Squeeze", input.shape, squeeze_dims)
     return input.reshape([d for i, d in enumerate(input.shape) if i not in axes])
 
@@ -177,7 +178,8 @@ def _squeezed(where: str, dims: Sequence[int | None], wanted: list[int]) -> set[
     axes = {axis_index(where, "squeeze_dims", a, len(dims)) for a in wanted}
     for a in sorted(axes):
         if dims[a] not in (1, None):
-            raise InvalidArgumentError(f"[{where}] a squeezed dimension must be 1: dimension {a} of {TensorShape(dims)} "
+            raise InvalidArgumentError(f"[{where}] a squeezed dimension must be 1: dimension {a} of "
+                                       f"{TensorShape(dims)} "
                                        f"is {dims[a]}")
     return axes
 
@@ -328,7 +330,7 @@ def expand_dims(input: Any, axis: Any = None, name: str | None = None, dim: Any 
 
 
 def squeeze(input: Any, axis: Any = None, name: str | None = None, squeeze_dims: Any = None) -> Tensor:
-    """`input` without the dimensions of size 1 in `axis` (an int or a list; old name: `squeeze_dims`), or without all."""
+    """`input` without the dimensions of size 1 in `axis` (an int or a list; old name: `squeeze_dims`), or all."""
     axes = squeeze_dims if axis is None else axis
     result: Tensor = squeeze_op(input, squeeze_dims=[axes] if isinstance(axes, int) else list(axes or []), name=name)
     return result

@@ -102,7 +102,8 @@ def _key(begin: Sequence[Any], end: Sequence[Any], strides: Sequence[Any], masks
     """The NumPy key that begin, end, strides and masks stand for."""
     items: list[Any] = []
     if not len(begin) == len(end) == len(strides):
-        raise InvalidArgumentError(f"[StridedSlice] lengths differ: begin has {len(begin)}, end {len(end)}, strides {len(strides)}")
+        raise InvalidArgumentError(f"[StridedSlice] lengths differ: begin has {len(begin)}, end {len(end)}, strides "
+                                   f"{len(strides)}")
     for i, (b, e, s) in enumerate(zip(begin, end, strides)):
         bit = 1 << i
         if masks["ellipsis_mask"] & bit:
@@ -231,7 +232,8 @@ strided_slice_op.sample(normal(4, 5), _ints(0, 1), _ints(4, 4), _ints(2, 1))
 strided_slice_op.sample(normal(4, 5), _ints(-1, 3), _ints(0, 0), _ints(-1, -2), end_mask=1)
 strided_slice_op.sample(normal(4, 5), _ints(2), _ints(3), _ints(1), shrink_axis_mask=1)
 strided_slice_op.sample(normal(4, 5), _ints(-1, 0), _ints(0, 9), _ints(1, 1), shrink_axis_mask=1)
-strided_slice_op.sample(normal(2, 3, 4, 5), _ints(1, 0, 2), _ints(2, 0, 4), _ints(1, 1, 1), ellipsis_mask=2, shrink_axis_mask=1)
+strided_slice_op.sample(normal(2, 3, 4, 5), _ints(1, 0, 2), _ints(2, 0, 4), _ints(1, 1, 1), ellipsis_mask=2,
+                        shrink_axis_mask=1)
 strided_slice_op.sample(normal(3, 4), np.array([0, 0, 0], np.int64), np.array([0, 0, 2], np.int64),
                         np.array([1, 1, 1], np.int64), new_axis_mask=1, begin_mask=6, end_mask=2)
 strided_slice_op.sample(normal(5), _ints(-9), _ints(9), _ints(3))
@@ -239,9 +241,11 @@ strided_slice_op.sample(normal(5), _ints(3), _ints(1), _ints(1))
 strided_slice_op.sample(normal(2, 3), np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int32))
 
 
-@define("StridedSliceGrad(shape: Index, begin: Index, end: Index, strides: Index, dy: T) -> output: T", T=FIXED, Index=INDEX,
+@define("StridedSliceGrad(shape: Index, begin: Index, end: Index, strides: Index, dy: T) -> output: T", T=FIXED,
+        Index=INDEX,
         **MASKS)
-def strided_slice_grad(shape: Array, begin: Array, end: Array, strides: Array, dy: Array, *, begin_mask: int, end_mask: int,
+def strided_slice_grad(shape: Array, begin: Array, end: Array, strides: Array, dy: Array, *, begin_mask: int,
+                       end_mask: int,
                        ellipsis_mask: int, new_axis_mask: int, shrink_axis_mask: int) -> Array:
     """Zeros of the dimensions `shape` with `dy` put where StridedSlice with these arguments reads."""
     masks = {"begin_mask": begin_mask, "end_mask": end_mask, "ellipsis_mask": ellipsis_mask,
@@ -249,7 +253,8 @@ def strided_slice_grad(shape: Array, begin: Array, end: Array, strides: Array, d
     output = np.zeros([int(d) for d in shape], dy.dtype)
     key = _numpy_key(_key(begin.tolist(), end.tolist(), strides.tolist(), masks), output.shape)
     if output[key].shape != dy.shape:
-        raise InvalidArgumentError(f"[StridedSliceGrad] 'dy' must be of the slice's shape: dy {dy.shape}, slice {output[key].shape}")
+        raise InvalidArgumentError(f"[StridedSliceGrad] 'dy' must be of the slice's shape: dy {dy.shape}, slice "
+                                   f"{output[key].shape}")
     output[key] = dy
     return output
 
@@ -278,7 +283,7 @@ strided_slice_grad.sample(_ints(5), _ints(3), _ints(1), _ints(1), normal(0))
 def strided_slice(input_: Any, begin: Any, end: Any, strides: Any = None, begin_mask: int = 0, end_mask: int = 0,
                   ellipsis_mask: int = 0, new_axis_mask: int = 0, shrink_axis_mask: int = 0,
                   name: str | None = None) -> Tensor:
-    """input_[begin[0]:end[0]:strides[0], ...]; strides are 1 where none are given. See the top of this file for masks."""
+    """input_[begin[0]:end[0]:strides[0], ...]; strides default to 1. See the top of this file for masks."""
     begin = convert_to_tensor(begin)
     if strides is None:
         strides = np.ones(begin.shape.known, begin.dtype.as_numpy_dtype) if begin.shape.is_fully_defined() else build(
@@ -290,7 +295,7 @@ def strided_slice(input_: Any, begin: Any, end: Any, strides: Any = None, begin_
 
 
 def getitem(tensor: Tensor, key: Any) -> Tensor:
-    """``tensor[key]`` as one StridedSlice. key: an int, scalar integer tensor, slice, ``...`` or None, or a tuple of them."""
+    """``tensor[key]`` as one StridedSlice. key: ints, scalar tensors, slices, ``...`` and None."""
     items = key if isinstance(key, tuple) else (key,)
     begin: list[Any] = []
     end: list[Any] = []
@@ -332,7 +337,8 @@ def _index(item: Any) -> Any:
         return int(item)
     if isinstance(item, np.ndarray) and item.ndim == 0 and item.dtype.kind in "iu":
         return int(item)
-    raise TypeError(f"[getitem] an index must be an int, a scalar int32 or int64 tensor, a slice, ... or None: got {item!r}. "
+    raise TypeError(f"[getitem] an index must be an int, a scalar int32 or int64 tensor, a slice, ... or None: got "
+                    f"{item!r}. "
                     "Fix: use rf.gather for a list of indices")
 
 

@@ -1,8 +1,8 @@
 """Variables and their direct updates.
 
 A variable lives in a container of the session's resources under its shared_name, or its node's name. Update ops take a
-reference, change the value behind it and give the reference back. `use_locking` is kept for other runtimes: here control
-edges already order all updates of a variable in one run.
+reference, change the value behind it and give the reference back. `use_locking` is kept for other runtimes: here
+control edges already order all updates of a variable in one run.
 """
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from ..shapes import TensorShape
 from .rules import arg_name, scalar_shape
 
 
-@define("VariableV2() -> ref: &dtype", shape=attr("shape"), dtype=attr("type", allowed=FIXED), container="", shared_name="",
+@define("VariableV2() -> ref: &dtype", shape=attr("shape"), dtype=attr("type", allowed=FIXED), container="",
+        shared_name="",
         stateful=True, differentiable=False)
 def variable(*, container: str, shared_name: str, op: Operation, state: State) -> Ref:
     """A reference to a variable of the attr `shape`, uninitialised until the first Assign."""
@@ -93,7 +94,8 @@ def _fits(where: str, ref: Ref, value: Array) -> Array:
     return current
 
 
-@define("AssignAdd(ref: &T, value: T) -> output_ref: &T", T=NUMBERS, use_locking=False, stateful=True, differentiable=False,
+@define("AssignAdd(ref: &T, value: T) -> output_ref: &T", T=NUMBERS, use_locking=False, stateful=True,
+        differentiable=False,
         shape=same_as_ref)
 def assign_add(ref: Ref, value: Array) -> Ref:
     """ref += value, of the variable's shape."""
@@ -106,7 +108,8 @@ assign_add.sample(normal(), normal())
 assign_add.sample(normal(0), normal(0))
 
 
-@define("AssignSub(ref: &T, value: T) -> output_ref: &T", T=NUMBERS, use_locking=False, stateful=True, differentiable=False,
+@define("AssignSub(ref: &T, value: T) -> output_ref: &T", T=NUMBERS, use_locking=False, stateful=True,
+        differentiable=False,
         shape=same_as_ref)
 def assign_sub(ref: Ref, value: Array) -> Ref:
     """ref -= value, of the variable's shape."""
@@ -126,7 +129,8 @@ def _scatter_shape(op: Operation) -> list[TensorShape]:
         raise InvalidArgumentError(f"[{op.type}] 'ref' must have rows: it is a scalar")
     wanted = indices.concatenate(TensorShape(ref.dims[1:] if ref.dims is not None else None))
     if updates.rank != 0 and not wanted.is_compatible_with(updates):
-        raise InvalidArgumentError(f"[{op.type}] 'updates' must be of shape {wanted} (indices {indices} + rows of ref {ref}): "
+        raise InvalidArgumentError(f"[{op.type}] 'updates' must be of shape {wanted} (indices {indices} + rows of ref "
+                                   f"{ref}): "
                                    f"it is {updates}")
     return [ref]
 
@@ -136,7 +140,8 @@ def _rows(where: str, ref: Ref, indices: Array, updates: Array) -> Array:
     value: Array = np.array(ref.read())
     check_rows(where, value, indices)
     if updates.shape not in ((), indices.shape + value.shape[1:]):
-        raise InvalidArgumentError(f"[{where}] 'updates' {updates.shape} must be indices {indices.shape} + rows of {value.shape}")
+        raise InvalidArgumentError(f"[{where}] 'updates' {updates.shape} must be indices {indices.shape} + rows of "
+                                   f"{value.shape}")
     return value
 
 
@@ -148,7 +153,8 @@ def check_rows(where: str, value: Array, indices: Array) -> None:
         raise InvalidArgumentError(f"[{where}] indices{list(at)} = {indices[at]} is not in [0, {value.shape[0]})")
 
 
-@define("ScatterAdd(ref: &T, indices: Tindices, updates: T) -> output_ref: &T", T=NUMBERS, Tindices=INDEX, use_locking=False,
+@define("ScatterAdd(ref: &T, indices: Tindices, updates: T) -> output_ref: &T", T=NUMBERS, Tindices=INDEX,
+        use_locking=False,
         stateful=True, differentiable=False, shape=_scatter_shape)
 def scatter_add(ref: Ref, indices: Array, updates: Array) -> Ref:
     """ref[indices[i]] += updates[i]; equal indices add up. Raises: InvalidArgument for an index out of range."""
@@ -158,7 +164,8 @@ def scatter_add(ref: Ref, indices: Array, updates: Array) -> Ref:
     return ref
 
 
-@define("ScatterSub(ref: &T, indices: Tindices, updates: T) -> output_ref: &T", T=NUMBERS, Tindices=INDEX, use_locking=False,
+@define("ScatterSub(ref: &T, indices: Tindices, updates: T) -> output_ref: &T", T=NUMBERS, Tindices=INDEX,
+        use_locking=False,
         stateful=True, differentiable=False, shape=_scatter_shape)
 def scatter_sub(ref: Ref, indices: Array, updates: Array) -> Ref:
     """ref[indices[i]] -= updates[i]; equal indices add up. Raises: InvalidArgument for an index out of range."""
@@ -168,10 +175,11 @@ def scatter_sub(ref: Ref, indices: Array, updates: Array) -> Ref:
     return ref
 
 
-@define("ScatterUpdate(ref: &T, indices: Tindices, updates: T) -> output_ref: &T", T=NUMBERS, Tindices=INDEX, use_locking=True,
+@define("ScatterUpdate(ref: &T, indices: Tindices, updates: T) -> output_ref: &T", T=NUMBERS, Tindices=INDEX,
+        use_locking=True,
         stateful=True, differentiable=False, shape=_scatter_shape)
 def scatter_update(ref: Ref, indices: Array, updates: Array) -> Ref:
-    """ref[indices[i]] = updates[i]; of equal indices the last wins. Raises: InvalidArgument for an index out of range."""
+    """ref[indices[i]] = updates[i]; the last of equal indices wins. Raises: InvalidArgument for one out of range."""
     value = _rows("ScatterUpdate", ref, indices, updates)
     value[indices] = updates
     ref.value = value
@@ -192,5 +200,6 @@ scatter_add.sample(normal(3, 2), np.array([1, 1, 2], np.int32), normal(3, 2))
 scatter_sub.sample(normal(3, 2), np.array([1, 1, 1], np.int32), normal(3, 2))
 scatter_update.sample(normal(3, 2), np.array([1, 0, 1], np.int32), normal(3, 2))
 
-__all__ = ["assign", "assign_add", "assign_sub", "is_variable_initialized", "scatter_add", "scatter_sub", "scatter_update",
+__all__ = ["assign", "assign_add", "assign_sub", "is_variable_initialized", "scatter_add", "scatter_sub",
+           "scatter_update",
            "variable"]

@@ -51,14 +51,16 @@ def _rows_shape(op: Operation) -> list[TensorShape]:
     grad = op.inputs[[a.name for a in op.op_def.inputs].index("grad")].shape
     wanted = TensorShape([n]).concatenate(TensorShape(None if var.dims is None else var.dims[1:]))
     if not wanted.is_compatible_with(grad):
-        raise InvalidArgumentError(f"[{op.type}] 'grad' must be of shape {wanted} (a row of var {var} for each index): it is {grad}")
+        raise InvalidArgumentError(f"[{op.type}] 'grad' must be of shape {wanted} (a row of var {var} for each "
+                                   f"index): it is {grad}")
     return [var]
 
 
 def _value(where: str, ref: Ref, grad: Array) -> Array:
     value: Array = ref.read()
     if value.shape != grad.shape:
-        raise InvalidArgumentError(f"[{where}] shapes differ: variable {ref.name!r} is {value.shape}, the gradient {grad.shape}")
+        raise InvalidArgumentError(f"[{where}] shapes differ: variable {ref.name!r} is {value.shape}, the gradient "
+                                   f"{grad.shape}")
     return value
 
 
@@ -93,12 +95,14 @@ apply_momentum.sample(normal(), normal(), positive(), normal(), uniform(low=0.5,
 apply_momentum.sample(normal(0), normal(0), positive(), normal(0), uniform(low=0.5, high=0.95))
 
 
-@define("ApplyAdam(var: &T, m: &T, v: &T, beta1_power: T, beta2_power: T, lr: T, beta1: T, beta2: T, epsilon: T, grad: T)"
-        " -> out: &T", T=FLOATS, use_locking=False, use_nesterov=False, stateful=True, differentiable=False, shape=_one_shape)
+@define("ApplyAdam(var: &T, m: &T, v: &T, beta1_power: T, beta2_power: T, lr: T, beta1: T, beta2: T, epsilon: T, "
+        "grad: T) -> out: &T", T=FLOATS, use_locking=False, use_nesterov=False, stateful=True, differentiable=False,
+        shape=_one_shape)
 def apply_adam(var: Ref, m: Ref, v: Ref, beta1_power: Array, beta2_power: Array, lr: Array, beta1: Array, beta2: Array,
                epsilon: Array, grad: Array, *, use_nesterov: bool) -> Ref:
-    """m += (grad - m)(1 - beta1); v += (grad^2 - v)(1 - beta2); var -= lr sqrt(1 - beta2_power)/(1 - beta1_power) m/(sqrt(v)
-    + epsilon), with Nesterov m beta1 + (1 - beta1) grad in place of m. The powers belong to this step."""
+    """m += (grad - m)(1 - beta1); v += (grad^2 - v)(1 - beta2);
+    var -= lr sqrt(1 - beta2_power) / (1 - beta1_power) m / (sqrt(v) + epsilon), with Nesterov m beta1 + (1 - beta1)
+    grad in place of m. The powers belong to this step."""
     step = lr * np.sqrt(1 - beta2_power) / (1 - beta1_power)
     first = _value("ApplyAdam", m, grad)
     first = first + (grad - first) * (1 - beta1)
@@ -110,7 +114,8 @@ def apply_adam(var: Ref, m: Ref, v: Ref, beta1_power: Array, beta2_power: Array,
     return var
 
 
-_ADAM = (uniform(low=0.6, high=0.8), uniform(low=0.9, high=0.95), uniform(low=0.01, high=0.1), uniform(low=0.8, high=0.9),
+_ADAM = (uniform(low=0.6, high=0.8), uniform(low=0.9, high=0.95), uniform(low=0.01, high=0.1),
+         uniform(low=0.8, high=0.9),
          uniform(low=0.95, high=0.99), uniform(low=1e-8, high=1e-7))
 apply_adam.sample(normal(3, 2), normal(3, 2), positive(3, 2), *_ADAM, normal(3, 2))
 apply_adam.sample(normal(37), normal(37), positive(37), *_ADAM, normal(37), use_nesterov=True)
@@ -137,7 +142,8 @@ apply_adagrad.sample(normal(), positive(), positive(), normal())
 
 @define("ApplyRMSProp(var: &T, ms: &T, mom: &T, lr: T, rho: T, momentum: T, epsilon: T, grad: T) -> out: &T", T=FLOATS,
         use_locking=False, stateful=True, differentiable=False, shape=_one_shape)
-def apply_rms_prop(var: Ref, ms: Ref, mom: Ref, lr: Array, rho: Array, momentum: Array, epsilon: Array, grad: Array) -> Ref:
+def apply_rms_prop(var: Ref, ms: Ref, mom: Ref, lr: Array, rho: Array, momentum: Array, epsilon: Array,
+                   grad: Array) -> Ref:
     """ms += (grad^2 - ms)(1 - rho); mom = momentum * mom + lr * grad / sqrt(ms + epsilon); var -= mom"""
     mean = _value("ApplyRMSProp", ms, grad)
     mean = mean + (grad * grad - mean) * (1 - rho)
@@ -147,7 +153,8 @@ def apply_rms_prop(var: Ref, ms: Ref, mom: Ref, lr: Array, rho: Array, momentum:
     return var
 
 
-_RMS = (uniform(low=0.01, high=0.1), uniform(low=0.8, high=0.95), uniform(low=0.5, high=0.9), uniform(low=1e-3, high=1e-2))
+_RMS = (uniform(low=0.01, high=0.1), uniform(low=0.8, high=0.95), uniform(low=0.5, high=0.9),
+        uniform(low=1e-3, high=1e-2))
 apply_rms_prop.sample(normal(3, 2), positive(3, 2), normal(3, 2), *_RMS, normal(3, 2))
 apply_rms_prop.sample(normal(37), positive(37), normal(37), *_RMS, normal(37))
 apply_rms_prop.sample(normal(), positive(), normal(), *_RMS, normal())
@@ -159,7 +166,8 @@ def _copies(where: str, indices: Array, grad: Array, *refs: Ref) -> list[Array]:
     values: list[Array] = [np.array(r.read()) for r in refs]
     for value in values:
         if grad.shape != indices.shape + value.shape[1:]:
-            raise InvalidArgumentError(f"[{where}] 'grad' {grad.shape} must be indices {indices.shape} + rows of {value.shape}")
+            raise InvalidArgumentError(f"[{where}] 'grad' {grad.shape} must be indices {indices.shape} + rows of "
+                                       f"{value.shape}")
         check_rows(where, value, indices)
     return values
 
@@ -177,7 +185,8 @@ def sparse_apply_momentum(var: Ref, accum: Ref, lr: Array, grad: Array, indices:
     return var
 
 
-@define("SparseApplyAdagrad(var: &T, accum: &T, lr: T, grad: T, indices: Tindices) -> out: &T", T=FLOATS, Tindices=INDEX,
+@define("SparseApplyAdagrad(var: &T, accum: &T, lr: T, grad: T, indices: Tindices) -> out: &T", T=FLOATS,
+        Tindices=INDEX,
         use_locking=False, update_slots=True, stateful=True, differentiable=False, shape=_rows_shape)
 def sparse_apply_adagrad(var: Ref, accum: Ref, lr: Array, grad: Array, indices: Array, *, update_slots: bool) -> Ref:
     """ApplyAdagrad on the rows `indices` (n,) with grad (n, ...); other rows stay as they are."""
@@ -191,13 +200,18 @@ def sparse_apply_adagrad(var: Ref, accum: Ref, lr: Array, grad: Array, indices: 
 
 
 _INDICES = np.array([3, 0, 4], np.int32)
-sparse_apply_momentum.sample(normal(5, 2), normal(5, 2), positive(), normal(3, 2), _INDICES, uniform(low=0.5, high=0.95))
-sparse_apply_momentum.sample(normal(5), normal(5), positive(), normal(3), _INDICES.astype(np.int64), uniform(low=0.5, high=0.95),
+sparse_apply_momentum.sample(normal(5, 2), normal(5, 2), positive(), normal(3, 2), _INDICES,
+                             uniform(low=0.5, high=0.95))
+sparse_apply_momentum.sample(normal(5), normal(5), positive(), normal(3), _INDICES.astype(np.int64),
+                             uniform(low=0.5, high=0.95),
                              use_nesterov=True)
-sparse_apply_momentum.sample(normal(5, 2), normal(5, 2), positive(), normal(0, 2), np.zeros(0, np.int32), uniform(low=0.5, high=0.95))
+sparse_apply_momentum.sample(normal(5, 2), normal(5, 2), positive(), normal(0, 2), np.zeros(0, np.int32),
+                             uniform(low=0.5, high=0.95))
 sparse_apply_adagrad.sample(normal(5, 2), positive(5, 2), positive(), normal(3, 2), _INDICES)
-sparse_apply_adagrad.sample(normal(5), positive(5), positive(), normal(3), _INDICES.astype(np.int64), update_slots=False)
+sparse_apply_adagrad.sample(normal(5), positive(5), positive(), normal(3), _INDICES.astype(np.int64),
+                            update_slots=False)
 sparse_apply_adagrad.sample(normal(5, 2), positive(5, 2), positive(), normal(0, 2), np.zeros(0, np.int32))
 
-__all__ = ["apply_adagrad", "apply_adam", "apply_gradient_descent", "apply_momentum", "apply_rms_prop", "sparse_apply_adagrad",
+__all__ = ["apply_adagrad", "apply_adam", "apply_gradient_descent", "apply_momentum", "apply_rms_prop",
+           "sparse_apply_adagrad",
            "sparse_apply_momentum"]

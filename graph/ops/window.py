@@ -51,7 +51,7 @@ def side(where: str, n: int, size: int, stride: int, dilation: int, padding: str
 
 
 def check_attrs(where: str, attrs: dict[str, Any], ksize: Sequence[int] | None = None) -> None:
-    """Raises: InvalidArgumentError for wrong strides, padding or data_format; UnimplementedError for windows over N or C."""
+    """Raises: InvalidArgumentError for wrong attrs, UnimplementedError for windows over N or C."""
     if attrs["data_format"] not in ("NHWC", "NCHW"):
         raise InvalidArgumentError(f"[{where}] 'data_format' must be NHWC or NCHW: got {attrs['data_format']!r}")
     if attrs["padding"] not in ("SAME", "VALID", "EXPLICIT"):
@@ -66,9 +66,11 @@ def check_attrs(where: str, attrs: dict[str, Any], ksize: Sequence[int] | None =
     explicit = attrs.get("explicit_paddings", [])
     if attrs["padding"] == "EXPLICIT":
         if len(explicit) != 8 or min(explicit) < 0 or any(explicit[2 * n:2 * n + 2]) or any(explicit[2 * c:2 * c + 2]):
-            raise InvalidArgumentError(f"[{where}] 'explicit_paddings' must be 8 numbers >= 0, 0 for batch and channels: got {explicit}")
+            raise InvalidArgumentError(f"[{where}] 'explicit_paddings' must be 8 numbers >= 0, 0 for batch and "
+                                       f"channels: got {explicit}")
     elif explicit:
-        raise InvalidArgumentError(f"[{where}] 'explicit_paddings' go with padding='EXPLICIT' only: padding is {attrs['padding']!r}")
+        raise InvalidArgumentError(f"[{where}] 'explicit_paddings' go with padding='EXPLICIT' only: padding is "
+                                   f"{attrs['padding']!r}")
 
 
 def spatial(data_format: str, values: Sequence[Any]) -> tuple[Any, Any]:
@@ -77,7 +79,8 @@ def spatial(data_format: str, values: Sequence[Any]) -> tuple[Any, Any]:
     return values[h], values[h + 1]
 
 
-def sides(where: str, attrs: dict[str, Any], height_width: Sequence[int | None], ksize: Sequence[int | None]) -> list[Side | None]:
+def sides(where: str, attrs: dict[str, Any], height_width: Sequence[int | None],
+          ksize: Sequence[int | None]) -> list[Side | None]:
     """The two sides of the windows; None where the input or the window is not known."""
     explicit = attrs.get("explicit_paddings") or [0] * 8
     pairs = spatial(attrs["data_format"], [(explicit[2 * i], explicit[2 * i + 1]) for i in range(4)])

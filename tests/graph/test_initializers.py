@@ -1,7 +1,6 @@
 """Initializers: values, shapes, dtypes, and the spread that fan in and fan out ask for."""
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.graph import initializers as init
 

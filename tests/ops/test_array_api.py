@@ -1,7 +1,6 @@
-"""The array functions that are more than their op: tensor[key], split, where, gather's gradient, concat's unequal parts."""
+"""The array functions that are more than their op: tensor[key], split, where, range, gather's gradient."""
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.graph.gradients import gradients
 from ringflow.graph.indexed_slices import IndexedSlices
@@ -21,8 +20,10 @@ def graph():
         yield g
 
 
-KEYS = [0, -1, (1, 2), (slice(None), 1), (slice(0, 2), slice(2, 0, -1)), Ellipsis, (Ellipsis, 3), (0, Ellipsis, slice(1, None)),
-        None, (slice(None), None, 2), (Ellipsis, None), (slice(-5, 9), slice(None, None, 2)), (1, None, Ellipsis, -2, None),
+KEYS = [0, -1, (1, 2), (slice(None), 1), (slice(0, 2), slice(2, 0, -1)), Ellipsis, (Ellipsis, 3),
+        (0, Ellipsis, slice(1, None)),
+        None, (slice(None), None, 2), (Ellipsis, None), (slice(-5, 9), slice(None, None, 2)), (1, None, Ellipsis, -2,
+                                                                                               None),
         slice(None, None, -1), (slice(2, 1),), (np.int64(1), slice(np.int32(1), None))]
 
 
@@ -55,7 +56,8 @@ def test_getitem_refuses_what_is_no_index(key):
 
 
 def test_getitem_outside_a_known_dimension_fails_at_build():
-    with pytest.raises(rf.errors.InvalidArgumentError, match="slice index 3 of dimension 1 out of bounds.*test_array_api.py"):
+    with pytest.raises(rf.errors.InvalidArgumentError,
+                       match="slice index 3 of dimension 1 out of bounds.*test_array_api.py"):
         rf.constant(X)[0, 3]
 
 
@@ -88,8 +90,10 @@ def test_where_gives_coordinates_or_chooses():
 
 
 def test_range_counts_like_python():
-    ranges = run([api.range(4), api.range(2, 9, 3), api.range(3, 0, -1), api.range(0.0, 1.0, 0.25), api.range(2, dtype=rf.int64)])
-    for got, want in zip(ranges, [np.arange(4), np.arange(2, 9, 3), np.arange(3, 0, -1), np.arange(0, 1, 0.25), np.arange(2)]):
+    ranges = run([api.range(4), api.range(2, 9, 3), api.range(3, 0, -1), api.range(0.0, 1.0, 0.25),
+                  api.range(2, dtype=rf.int64)])
+    for got, want in zip(ranges,
+                         [np.arange(4), np.arange(2, 9, 3), np.arange(3, 0, -1), np.arange(0, 1, 0.25), np.arange(2)]):
         np.testing.assert_array_equal(got, want)
     assert [r.dtype for r in ranges] == [np.int32, np.int32, np.int32, np.float32, np.int64]
 
@@ -119,16 +123,23 @@ def test_one_hot_of_python_numbers_is_float32():
 
 
 @pytest.mark.parametrize("build, text", [
-    (lambda: api.reshape(rf.zeros([2, 3]), [4, 2]), r"\[Reshape\] sizes differ: 'tensor' \(2, 3\) has 6 elements, 'shape' \(4, 2\) has 8"),
-    (lambda: api.concat([rf.zeros([2, 3]), rf.zeros([3, 3])], 1), r"\[ConcatV2\] dimension 0 differs outside axis 1: 2 and 3"),
-    (lambda: api.split(rf.zeros([2, 3]), 2, 1), r"\[Split\] 'num_split' must divide the dimension: axis 1 has 3, num_split is 2"),
-    (lambda: api.stack([rf.zeros([2]), rf.zeros([3])]), r"\[Pack\] all values must have one shape: 'values\[1\]' is \(3,\)"),
+    (lambda: api.reshape(rf.zeros([2, 3]), [4, 2]),
+     r"\[Reshape\] sizes differ: 'tensor' \(2, 3\) has 6 elements, 'shape' \(4, 2\) has 8"),
+    (lambda: api.concat([rf.zeros([2, 3]), rf.zeros([3, 3])], 1),
+     r"\[ConcatV2\] dimension 0 differs outside axis 1: 2 and 3"),
+    (lambda: api.split(rf.zeros([2, 3]), 2, 1),
+     r"\[Split\] 'num_split' must divide the dimension: axis 1 has 3, num_split is 2"),
+    (lambda: api.stack([rf.zeros([2]), rf.zeros([3])]),
+     r"\[Pack\] all values must have one shape: 'values\[1\]' is \(3,\)"),
     (lambda: api.transpose(rf.zeros([2, 3]), [0, 0]), r"\[Transpose\] not a permutation of 0..1: got \[0, 0\]"),
-    (lambda: api.squeeze(rf.zeros([2, 1]), [0]), r"\[Squeeze\] a squeezed dimension must be 1: dimension 0 of \(2, 1\) is 2"),
-    (lambda: api.gather(rf.zeros([2, 3]), [0], axis=2), r"\[GatherV2\] 'axis' is outside the rank: 2 is not in \[-2, 2\)"),
+    (lambda: api.squeeze(rf.zeros([2, 1]), [0]),
+     r"\[Squeeze\] a squeezed dimension must be 1: dimension 0 of \(2, 1\) is 2"),
+    (lambda: api.gather(rf.zeros([2, 3]), [0], axis=2),
+     r"\[GatherV2\] 'axis' is outside the rank: 2 is not in \[-2, 2\)"),
     (lambda: rf.nn.conv2d(rf.zeros([1, 4, 4, 3]), rf.zeros([3, 3, 2, 8]), 1, "SAME"),
      r"\[Conv2D\] channels differ: input \(1, 4, 4, 3\) has 3, filter \(3, 3, 2, 8\) needs 2"),
-    (lambda: rf.nn.max_pool(rf.zeros([1, 2, 2, 1]), 3, 1, "VALID"), r"\[MaxPool\] the window must fit: it spans 3, the input has 2"),
+    (lambda: rf.nn.max_pool(rf.zeros([1, 2, 2, 1]), 3, 1, "VALID"),
+     r"\[MaxPool\] the window must fit: it spans 3, the input has 2"),
 ])
 def test_wrong_shapes_fail_at_build_with_rule_and_values(build, text):
     with pytest.raises(rf.errors.InvalidArgumentError, match=text + r".*Created at .*test_array_api.py"):

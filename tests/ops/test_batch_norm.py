@@ -1,7 +1,6 @@
 """The gradient of fused batch norm with respect to image, scale and offset, where all are float64."""
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.graph.gradients import gradients
 from ringflow.graph.opdef import OPS

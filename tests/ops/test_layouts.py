@@ -1,7 +1,6 @@
 """References of image ops in NCHW: the same numbers as in NHWC with axes moved."""
 import numpy as np
 import pytest
-
 from ringflow.graph import dtypes, ops  # noqa: F401  (ops fills the registry)
 from ringflow.graph.graph import Graph
 from ringflow.graph.interpreter import evaluate
@@ -40,7 +39,8 @@ def moved(attrs):
 def run(name, arrays, attrs):
     graph = Graph()
     with graph.as_default():
-        inputs = [graph.create_op("Const", [], {"value": a, "dtype": dtypes.as_dtype(a.dtype)}).outputs[0] for a in arrays]
+        inputs = [graph.create_op("Const", [],
+                                  {"value": a, "dtype": dtypes.as_dtype(a.dtype)}).outputs[0] for a in arrays]
         op = graph.create_op(name, inputs, attrs)
     outputs = evaluate(op, arrays)
     for t, o in zip(op.outputs, outputs):
@@ -57,7 +57,8 @@ def test_nchw_equals_nhwc_with_axes_moved(name, kinds, shapes, attrs):
         arrays.append(np.array(shape, np.int32) if sizes else np.abs(rng.standard_normal(shape)).astype(np.float32))
     if name == "Conv2DBackpropFilter":
         arrays[1] = np.array(F, np.int32)
-    there = [a.transpose(TO_NCHW) if kind == "i" else a[list(TO_NCHW)] if kind == "s" else a for kind, a in zip(kinds, arrays)]
+    there = [a.transpose(TO_NCHW) if kind == "i" else a[list(TO_NCHW)] if kind == "s" else a for kind,
+             a in zip(kinds, arrays)]
     expected, actual = run(name, arrays, attrs), run(name, there, moved(attrs))
     for e, a in zip(expected, actual):
         image = e.ndim == 4 and name != "Conv2DBackpropFilter"

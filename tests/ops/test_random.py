@@ -1,7 +1,6 @@
 """Seeds of random ops: how they are chosen, and what they make repeatable."""
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.graph.ops import api, random
 
