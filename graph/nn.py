@@ -11,7 +11,8 @@ from .define import convert_to_tensor
 from .errors import InvalidArgumentError
 from .graph import get_default_graph
 from .operation import Tensor
-from .ops.activation import elu, leaky_relu as _leaky_relu, relu, relu6, sigmoid, softplus, tanh
+from .ops.activation import elu, relu, relu6, sigmoid, softplus, tanh
+from .ops.activation import leaky_relu as _leaky_relu
 from .ops.argmax import in_top_k, top_k
 from .ops.bias import bias_add
 from .ops.core import stop_gradient
@@ -21,7 +22,8 @@ from .ops.matmul import matmul_any
 from .ops.reduce import l2_loss
 from .ops.reductions import reduce_mean, reduce_sum
 from .ops.rules import build
-from .ops.softmax import log_softmax as _log_softmax, softmax as _softmax
+from .ops.softmax import log_softmax as _log_softmax
+from .ops.softmax import softmax as _softmax
 
 
 def leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> Tensor:
@@ -59,21 +61,25 @@ def _along_axis(op: Any, logits: Any, axis: int | None, name: str | None) -> Ten
 
 def _labels_and_logits(where: str, sentinel: Any, labels: Any, logits: Any) -> None:
     if sentinel is not None or labels is None or logits is None:
-        raise InvalidArgumentError(f"[{where}] both labels and logits are needed, by name. Fix: {where}(labels=..., logits=...)")
+        raise InvalidArgumentError(
+            f"[{where}] both labels and logits are needed, by name. Fix: {where}(labels=..., logits=...)"
+        )
 
 
 def softmax_cross_entropy_with_logits_v2(_sentinel: Any = None, labels: Any = None, logits: Any = None, axis: int = -1,
                                          name: str | None = None) -> Tensor:
     """-sum(labels * log_softmax(logits)) along the last axis. labels, logits: (..., classes), result: (...).
 
-    The gradient reaches labels too. Raises: InvalidArgumentError for another axis than the last, for shapes that differ.
+    The gradient reaches labels too. Raises: InvalidArgumentError for an axis but the last, for shapes that differ.
     """
     _labels_and_logits("softmax_cross_entropy_with_logits", _sentinel, labels, logits)
     x = convert_to_tensor(logits)
     z = convert_to_tensor(labels, x.dtype)
     if axis not in (-1, None if x.shape.rank is None else x.shape.rank - 1):
-        raise InvalidArgumentError(f"[softmax_cross_entropy_with_logits] 'axis' is {axis}: only the last axis is supported. "
-                                   "Fix: rf.transpose labels and logits")
+        raise InvalidArgumentError(
+            f"[softmax_cross_entropy_with_logits] 'axis' is {axis}: only the last axis is supported. "
+            "Fix: rf.transpose labels and logits"
+        )
     if x.shape.rank == 2 and z.shape.rank in (2, None):
         loss: Tensor = build("SoftmaxCrossEntropyWithLogits", x, z, name=name)[0]
         return loss
@@ -86,8 +92,12 @@ def softmax_cross_entropy_with_logits(_sentinel: Any = None, labels: Any = None,
                                       name: str | None = None, axis: int | None = None) -> Tensor:
     """As ``softmax_cross_entropy_with_logits_v2``, with labels a constant for `rf.gradients`."""
     _labels_and_logits("softmax_cross_entropy_with_logits", _sentinel, labels, logits)
-    labels = stop_gradient(convert_to_tensor(labels, convert_to_tensor(logits).dtype if isinstance(logits, Tensor) else None))
-    return softmax_cross_entropy_with_logits_v2(labels=labels, logits=logits, axis=dim if axis is None else axis, name=name)
+    labels = stop_gradient(
+        convert_to_tensor(labels, convert_to_tensor(logits).dtype if isinstance(logits, Tensor) else None)
+    )
+    return softmax_cross_entropy_with_logits_v2(
+        labels=labels, logits=logits, axis=dim if axis is None else axis, name=name
+    )
 
 
 def sparse_softmax_cross_entropy_with_logits(_sentinel: Any = None, labels: Any = None, logits: Any = None,
@@ -99,8 +109,10 @@ def sparse_softmax_cross_entropy_with_logits(_sentinel: Any = None, labels: Any 
     _labels_and_logits("sparse_softmax_cross_entropy_with_logits", _sentinel, labels, logits)
     x, z = convert_to_tensor(logits), convert_to_tensor(labels)
     if x.shape.rank is not None and z.shape.rank is not None and x.shape.rank != z.shape.rank + 1:
-        raise InvalidArgumentError(f"[sparse_softmax_cross_entropy_with_logits] logits must have one axis more than labels: "
-                                   f"logits {x.shape}, labels {z.shape}")
+        raise InvalidArgumentError(
+            f"[sparse_softmax_cross_entropy_with_logits] logits must have one axis more than labels: "
+            f"logits {x.shape}, labels {z.shape}"
+        )
     if x.shape.rank == 2:
         loss: Tensor = build("SparseSoftmaxCrossEntropyWithLogits", x, z, name=name)[0]
         return loss
@@ -217,7 +229,9 @@ def dropout(x: Any, keep_prob: Any = None, noise_shape: Any = None, seed: int | 
         shape = noise_shape if noise_shape is not None else (
             x.shape.known if x.shape.is_fully_defined() else build("Shape", x))
         chosen = build("Less", random_uniform(shape, dtype=x.dtype, seed=seed), keep)
-        scale = build("Reciprocal", keep) if isinstance(keep, Tensor) else np.array(1 / float(keep), x.dtype.as_numpy_dtype)
+        scale = (
+            build("Reciprocal", keep) if isinstance(keep, Tensor) else np.array(1 / float(keep), x.dtype.as_numpy_dtype)
+        )
         result: Tensor = x * build("SelectV2", chosen, scale, np.zeros((), x.dtype.as_numpy_dtype))
         result.set_shape(x.shape)
         return result
@@ -240,12 +254,14 @@ def embedding_lookup(params: Any, ids: Any, partition_strategy: str = "mod", nam
                      validate_indices: bool = True, max_norm: float | None = None) -> Tensor:
     """Rows `ids` of `params`. params: (vocabulary, ...) tensor or variable, ids: any shape of int32 or int64.
 
-    `partition_strategy` and `validate_indices` are accepted for compatibility; ids are always checked. The gradient of a
-    variable is IndexedSlices. `max_norm`: longer rows are scaled down to that length.
+    `partition_strategy` and `validate_indices` are accepted for compatibility; ids are always checked. The gradient of
+    a variable is IndexedSlices. `max_norm`: longer rows are scaled down to that length.
     """
     if isinstance(params, (list, tuple)):
         if len(params) != 1:
-            raise InvalidArgumentError(f"[embedding_lookup] takes one table: {len(params)} were given. Fix: rf.concat them")
+            raise InvalidArgumentError(
+                f"[embedding_lookup] takes one table: {len(params)} were given. Fix: rf.concat them"
+            )
         params = params[0]
     rows: Tensor = build("GatherV2", params, ids, 0, name=name or "embedding_lookup")
     if max_norm is None:
@@ -281,9 +297,17 @@ def conv2d(input: Any, filter: Any = None, strides: Any = None, padding: Any = N
     explicit: list[int] = []
     if not isinstance(padding, str):
         explicit, padding = [int(p) for pair in padding for p in pair], "EXPLICIT"
-    result: Tensor = build("Conv2D", input, kernel, strides=_four("strides", 1 if strides is None else strides, data_format),
-                           padding=padding.upper(), explicit_paddings=explicit, data_format=data_format,
-                           dilations=_four("dilations", dilations, data_format), name=name)
+    result: Tensor = build(
+        "Conv2D",
+        input,
+        kernel,
+        strides=_four("strides", 1 if strides is None else strides, data_format),
+        padding=padding.upper(),
+        explicit_paddings=explicit,
+        data_format=data_format,
+        dilations=_four("dilations", dilations, data_format),
+        name=name,
+    )
     return result
 
 
@@ -304,8 +328,8 @@ def avg_pool(value: Any, ksize: Any, strides: Any, padding: str, data_format: st
 
 
 __all__ = [
-    "avg_pool", "batch_normalization", "bias_add", "conv2d", "dropout", "elu", "embedding_lookup", "fused_batch_norm",
-    "in_top_k", "l2_loss", "l2_normalize", "leaky_relu", "log_softmax", "max_pool", "moments", "relu", "relu6", "relu_layer",
-    "sigmoid", "sigmoid_cross_entropy_with_logits", "softmax", "softmax_cross_entropy_with_logits",
-    "softmax_cross_entropy_with_logits_v2", "softplus", "sparse_softmax_cross_entropy_with_logits", "tanh", "top_k",
-    "xw_plus_b"]
+    "avg_pool", "batch_normalization", "bias_add", "conv2d", "dropout", "elu", "embedding_lookup",
+    "fused_batch_norm", "in_top_k", "l2_loss", "l2_normalize", "leaky_relu", "log_softmax", "max_pool", "moments",
+    "relu", "relu6", "relu_layer", "sigmoid", "sigmoid_cross_entropy_with_logits", "softmax",
+    "softmax_cross_entropy_with_logits", "softmax_cross_entropy_with_logits_v2", "softplus",
+    "sparse_softmax_cross_entropy_with_logits", "tanh", "top_k", "xw_plus_b"]

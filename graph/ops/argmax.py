@@ -31,20 +31,26 @@ def _shape(op: Operation) -> list[TensorShape]:
 def _index_of(op_type: str, input: Array, dimension: Array, pick: Any, dtype: DType) -> Array:
     axis = axis_index(op_type, "dimension", int(dimension), input.ndim)
     if input.shape[axis] == 0:
-        raise InvalidArgumentError(f"[{op_type}] 'dimension' {int(dimension)} has no elements: 'input' is {input.shape}")
+        raise InvalidArgumentError(
+            f"[{op_type}] 'dimension' {int(dimension)} has no elements: 'input' is {input.shape}"
+        )
     return np.asarray(pick(input, axis), dtype.as_numpy_dtype)
 
 
 _TYPES: dict[str, Any] = dict(Tidx=attr("type", int32, INDEX), output_type=attr("type", int64, INDEX))
 
 
-@define("ArgMax(input: T, dimension: Tidx) -> output: output_type", T=NUMBERS, **_TYPES, differentiable=False, shape=_shape)
+@define(
+    "ArgMax(input: T, dimension: Tidx) -> output: output_type", T=NUMBERS, **_TYPES, differentiable=False, shape=_shape
+)
 def _argmax(input: Array, dimension: Array, *, output_type: DType) -> Array:
     """output = index of the first largest element along `dimension`"""
     return _index_of("ArgMax", input, dimension, np.argmax, output_type)
 
 
-@define("ArgMin(input: T, dimension: Tidx) -> output: output_type", T=NUMBERS, **_TYPES, differentiable=False, shape=_shape)
+@define(
+    "ArgMin(input: T, dimension: Tidx) -> output: output_type", T=NUMBERS, **_TYPES, differentiable=False, shape=_shape
+)
 def _argmin(input: Array, dimension: Array, *, output_type: DType) -> Array:
     """output = index of the first smallest element along `dimension`"""
     return _index_of("ArgMin", input, dimension, np.argmin, output_type)
@@ -68,7 +74,9 @@ def _top_k(input: Array, k: Array) -> tuple[Array, Array]:
     """The k largest elements of each row (the last axis) and their indices, largest first."""
     n = int(k)
     if input.ndim == 0 or not 0 <= n <= input.shape[-1]:
-        raise InvalidArgumentError(f"[TopKV2] 'input' must have at least k columns: it has shape {input.shape}, k is {n}")
+        raise InvalidArgumentError(
+            f"[TopKV2] 'input' must have at least k columns: it has shape {input.shape}, k is {n}"
+        )
     # stable on the reversed rows, then reversed: descending with the lowest index first
     order = input.shape[-1] - 1 - np.argsort(input[..., ::-1], -1, kind="stable")[..., ::-1]
     indices = order[..., :n]
@@ -83,7 +91,9 @@ def _(op: Operation) -> list[TensorShape]:
         return [UNKNOWN, UNKNOWN]
     last = shape.dims[-1]
     if k is not None and (k < 0 or (last is not None and k > last)):
-        raise InvalidArgumentError(f"[TopKV2] 'input' must have at least k columns: it has shape {shape}, k is {int(k)}")
+        raise InvalidArgumentError(
+            f"[TopKV2] 'input' must have at least k columns: it has shape {shape}, k is {int(k)}"
+        )
     result = TensorShape([*shape.dims[:-1], None if k is None else int(k)])
     return [result, result]
 
@@ -140,13 +150,17 @@ _in_top_k.sample(np.array([[1, 2, 2, 0], [np.nan, 1, 2, 3], [3, np.inf, 1, 2], [
 
 
 # ---- functions
-def argmax(input: Any, axis: Any = None, name: str | None = None, dimension: Any = None, output_type: Any = int64) -> Tensor:
+def argmax(
+    input: Any, axis: Any = None, name: str | None = None, dimension: Any = None, output_type: Any = int64
+) -> Tensor:
     """Index of the first largest element along `axis` (default 0; `dimension` is its old name)."""
     result: Tensor = _argmax(convert_to_tensor(input), _one_axis(axis, dimension), output_type=output_type, name=name)
     return result
 
 
-def argmin(input: Any, axis: Any = None, name: str | None = None, dimension: Any = None, output_type: Any = int64) -> Tensor:
+def argmin(
+    input: Any, axis: Any = None, name: str | None = None, dimension: Any = None, output_type: Any = int64
+) -> Tensor:
     """Index of the first smallest element along `axis` (default 0; `dimension` is its old name)."""
     result: Tensor = _argmin(convert_to_tensor(input), _one_axis(axis, dimension), output_type=output_type, name=name)
     return result

@@ -28,8 +28,10 @@ def _along_channel(bias: Array, rank: int, data_format: str) -> Array:
 def _bias_add(value: Array, bias: Array, *, data_format: str) -> Array:
     """output = value + bias along the channels. value: (..., c), or (n, c, ...) for NCHW; bias: (c,)"""
     if bias.ndim != 1 or value.ndim < 2 or value.shape[_channel_axis(data_format)] != bias.size:
-        raise InvalidArgumentError(f"[BiasAdd] 'bias' must be a vector of the channels of 'value': value {value.shape}, "
-                                   f"bias {bias.shape}, {data_format}")
+        raise InvalidArgumentError(
+            f"[BiasAdd] 'bias' must be a vector of the channels of 'value': value {value.shape}, "
+            f"bias {bias.shape}, {data_format}"
+        )
     return np.add(value, _along_channel(bias, value.ndim, data_format))
 
 
@@ -73,8 +75,16 @@ def _(op: Operation, grad: Tensor) -> list[Tensor]:
     return [build("BroadcastTo", grad, shape_tensor(x))]
 
 
-_CASES: list[tuple[tuple[int, ...], str]] = [((3, 5), "NHWC"), ((1, 37), "NHWC"), ((2, 3, 5), "NHWC"), ((2, 3, 4, 5), "NHWC"),
-                                             ((0, 5), "NHWC"), ((3, 0), "NHWC"), ((3, 5), "NCHW"), ((2, 5, 3, 4), "NCHW")]
+_CASES: list[tuple[tuple[int, ...], str]] = [
+    ((3, 5), "NHWC"),
+    ((1, 37), "NHWC"),
+    ((2, 3, 5), "NHWC"),
+    ((2, 3, 4, 5), "NHWC"),
+    ((0, 5), "NHWC"),
+    ((3, 0), "NHWC"),
+    ((3, 5), "NCHW"),
+    ((2, 5, 3, 4), "NCHW"),
+]
 for _dims, _data_format in _CASES:
     _bias_add.sample(normal(*_dims), normal(_dims[_channel_axis(_data_format)]), data_format=_data_format)
     _bias_add_grad.sample(normal(*_dims), data_format=_data_format)

@@ -12,7 +12,7 @@ from .rules import first_shape
 
 def bfloat16_to_float32(x: Array) -> Array:
     """float32 of the same value."""
-    return np.asarray((x["bfloat16"].astype(np.uint32) << 16)).view(np.float32)
+    return np.asarray(x["bfloat16"].astype(np.uint32) << 16).view(np.float32)
 
 
 def float32_to_bfloat16(x: Array) -> Array:
@@ -55,7 +55,9 @@ def _sample(op: Op) -> None:
     op.sample(normal(2, 0), DstT=float32)
     op.sample(np.array([-2.7, -0.5, 0.0, 0.5, 2.7], np.float32), DstT=as_dtype("int32"), gradient=False)
     op.sample(np.array([0.0, -0.0, 0.1, np.nan, np.inf], np.float32), DstT=as_dtype("bool"), gradient=False)
-    op.sample(np.array([1.00390625, 1.01171875, 3.4e38, 70000, np.nan, np.inf], np.float32), DstT=bfloat16, gradient=False)
+    op.sample(
+        np.array([1.00390625, 1.01171875, 3.4e38, 70000, np.nan, np.inf], np.float32), DstT=bfloat16, gradient=False
+    )
     op.sample(np.array([1.00048828125, 1.00146484375, 70000, 3e-8, np.inf], np.float32), DstT=float16, gradient=False)
 
 

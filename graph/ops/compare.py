@@ -57,8 +57,15 @@ def _broadcast_or_none(x: Array, y: Array, strict: bool) -> bool:
     return True
 
 
-@define("Equal(x: T, y: T) -> z: bool", T=_EQUAL_TYPES, incompatible_shape_error=True, elementwise=True, commutative=True,
-        differentiable=False, shape=_equality_shape)
+@define(
+    "Equal(x: T, y: T) -> z: bool",
+    T=_EQUAL_TYPES,
+    incompatible_shape_error=True,
+    elementwise=True,
+    commutative=True,
+    differentiable=False,
+    shape=_equality_shape,
+)
 def equal(x: Array, y: Array, *, incompatible_shape_error: bool) -> Array:
     """z = x == y; False, a scalar, for shapes that do not broadcast where `incompatible_shape_error` is off"""
     return np.equal(x, y) if _broadcast_or_none(x, y, incompatible_shape_error) else np.array(False)

@@ -107,7 +107,9 @@ def prevent_gradient(input: Array) -> Array:
 
 @prevent_gradient.gradient
 def _(op: Operation, grad: Tensor) -> list[Tensor]:
-    raise NotFoundError(f"[PreventGradient] the gradient through {op.name!r} is not defined: {op.attrs['message']}", op.name)
+    raise NotFoundError(
+        f"[PreventGradient] the gradient through {op.name!r} is not defined: {op.attrs['message']}", op.name
+    )
 
 
 _identity_samples(prevent_gradient, gradient=False)
@@ -155,7 +157,9 @@ def constant(value: Any, dtype: Any = None, shape: ShapeLike = None, name: str =
         dims = as_shape(shape).known
         count = int(np.prod(dims, dtype=np.int64))
         if array.size > count or (verify_shape and array.shape != dims) or (array.size == 0 and count):
-            raise InvalidArgumentError(f"[constant] the value does not fit: it has shape {array.shape}, 'shape' is {dims}")
+            raise InvalidArgumentError(
+                f"[constant] the value does not fit: it has shape {array.shape}, 'shape' is {dims}"
+            )
         if array.size < count:
             array = np.concatenate([array.ravel(), np.repeat(array.ravel()[-1:], count - array.size)])
         array = array.reshape(dims)

@@ -9,11 +9,34 @@ from ..dtypes import DType
 from ..errors import InvalidArgumentError
 from ..operation import Tensor
 from .cast import cast
-from .compare import (equal, greater, greater_equal, is_finite, less, less_equal, logical_and, logical_not, logical_or,
-                      not_equal)
-from .math_binary import (add, add_n, div_no_nan, floordiv, floormod, maximum, minimum, multiply, pow_, realdiv,
-                          squared_difference, subtract)
-from .math_unary import (abs_, exp, floor, log, log1p, negative, reciprocal, round_ as _round, rsqrt, sign, sqrt, square)
+from .compare import (
+    equal,
+    greater,
+    greater_equal,
+    is_finite,
+    less,
+    less_equal,
+    logical_and,
+    logical_not,
+    logical_or,
+    not_equal,
+)
+from .math_binary import (
+    add,
+    add_n,
+    div_no_nan,
+    floordiv,
+    floormod,
+    maximum,
+    minimum,
+    multiply,
+    pow_,
+    realdiv,
+    squared_difference,
+    subtract,
+)
+from .math_unary import abs_, exp, floor, log, log1p, negative, reciprocal, rsqrt, sign, sqrt, square
+from .math_unary import round_ as _round
 from .rules import build
 
 abs = abs_
@@ -115,8 +138,8 @@ def to_int64(x: Any, name: str | None = None) -> Tensor:
 
 
 __all__ = [
-    "abs", "accumulate_n", "add", "add_n", "cast", "div", "div_no_nan", "divide", "equal", "exp", "floor", "floordiv",
-    "floormod", "greater", "greater_equal", "is_finite", "less", "less_equal", "log", "log1p", "logical_and", "logical_not",
-    "logical_or", "logical_xor", "maximum", "minimum", "mod", "multiply", "negative", "not_equal", "pow", "realdiv",
-    "reciprocal", "round", "rsqrt", "scalar_mul", "sign", "sqrt", "square", "squared_difference", "subtract", "to_double",
-    "to_float", "to_int32", "to_int64", "truediv", "where"]
+    "abs", "accumulate_n", "add", "add_n", "cast", "div", "div_no_nan", "divide", "equal", "exp", "floor",
+    "floordiv", "floormod", "greater", "greater_equal", "is_finite", "less", "less_equal", "log", "log1p",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "mod", "multiply", "negative",
+    "not_equal", "pow", "realdiv", "reciprocal", "round", "rsqrt", "scalar_mul", "sign", "sqrt", "square",
+    "squared_difference", "subtract", "to_double", "to_float", "to_int32", "to_int64", "truediv", "where"]

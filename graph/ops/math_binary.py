@@ -13,8 +13,20 @@ from .rules import broadcast_shape, build, merged_shape, unbroadcast_both
 
 # Equal, scalar with array either way, row, column, outer, both repeated, leading axes, odd sizes, empty.
 PAIRS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
-    ((), ()), ((7,), (7,)), ((37,), (37,)), ((3, 5), ()), ((), (4,)), ((3, 5), (5,)), ((3, 5), (3, 1)), ((1, 5), (3, 1)),
-    ((2, 1, 3), (4, 1)), ((4, 3), (2, 4, 3)), ((2, 3, 1, 5), (3, 7, 1)), ((0, 3), (3,)), ((2, 0), (2, 1)))
+    ((), ()),
+    ((7,), (7,)),
+    ((37,), (37,)),
+    ((3, 5), ()),
+    ((), (4,)),
+    ((3, 5), (5,)),
+    ((3, 5), (3, 1)),
+    ((1, 5), (3, 1)),
+    ((2, 1, 3), (4, 1)),
+    ((4, 3), (2, 4, 3)),
+    ((2, 3, 1, 5), (3, 7, 1)),
+    ((0, 3), (3,)),
+    ((2, 0), (2, 1)),
+)
 
 
 def sample_pairs(op: Op) -> None:

@@ -67,8 +67,18 @@ def _product_gradients(product: Any, op: Operation, grad: Tensor, flag_a: str, f
 
 
 # (m, k, n): scalar-like, odd, one row, one column, tile edges, empty in each dimension
-for _m, _k, _n in ((1, 1, 1), (2, 3, 4), (1, 7, 5), (5, 7, 1), (3, 1, 3), (17, 33, 9), (64, 16, 48), (0, 3, 2), (2, 0, 3),
-                   (2, 3, 0)):
+for _m, _k, _n in (
+    (1, 1, 1),
+    (2, 3, 4),
+    (1, 7, 5),
+    (5, 7, 1),
+    (3, 1, 3),
+    (17, 33, 9),
+    (64, 16, 48),
+    (0, 3, 2),
+    (2, 0, 3),
+    (2, 3, 0),
+):
     for _ta in (False, True):
         for _tb in (False, True):
             _matmul.sample(normal(*((_k, _m) if _ta else (_m, _k))), normal(*((_n, _k) if _tb else (_k, _n))),
@@ -159,8 +169,12 @@ def _rows_times_matrix(a: Tensor, b: Tensor, transpose_b: bool, name: str | None
 
 def _reshape(x: Tensor, dims: Sequence[Any]) -> Tensor:
     if 0 in [d for d in dims if isinstance(d, int)] and -1 in [d for d in dims if isinstance(d, int)]:
-        raise InvalidArgumentError(f"[matmul] a batch of empty rows times a matrix: {x.shape}. Fix: use rf.reshape first")
-    result: Tensor = build("Reshape", x, np.array(dims, np.int32) if all(isinstance(d, int) for d in dims) else list(dims))
+        raise InvalidArgumentError(
+            f"[matmul] a batch of empty rows times a matrix: {x.shape}. Fix: use rf.reshape first"
+        )
+    result: Tensor = build(
+        "Reshape", x, np.array(dims, np.int32) if all(isinstance(d, int) for d in dims) else list(dims)
+    )
     return result
 
 

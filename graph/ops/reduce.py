@@ -26,7 +26,9 @@ def _axes(op_type: str, indices: Any, rank: int) -> tuple[int, ...]:
     """The axes to reduce, in order. Raises: InvalidArgumentError for one outside the rank or named twice."""
     axes = [axis_index(op_type, "reduction_indices", int(a), rank) for a in np.atleast_1d(indices)]
     if len(set(axes)) != len(axes):
-        raise InvalidArgumentError(f"[{op_type}] 'reduction_indices' names an axis twice: {np.atleast_1d(indices).tolist()}")
+        raise InvalidArgumentError(
+            f"[{op_type}] 'reduction_indices' names an axis twice: {np.atleast_1d(indices).tolist()}"
+        )
     return tuple(sorted(axes))
 
 
@@ -204,9 +206,20 @@ _min.gradient(_extreme_gradient)
 
 
 def _sample_axes(op: Op, draw: Any) -> None:
-    for shape, axes in (((), []), ((7,), [0]), ((37,), -1), ((3, 5), [0]), ((3, 5), [1]), ((3, 5), []), ((3, 5), [-2, 1]),
-                        ((2, 3, 5), [1]), ((2, 3, 5), [0, 2]), ((2, 3, 5), [0, 1]), ((2, 3, 2, 5), [1, 3]),
-                        ((2, 1, 3), [1])):
+    for shape, axes in (
+        ((), []),
+        ((7,), [0]),
+        ((37,), -1),
+        ((3, 5), [0]),
+        ((3, 5), [1]),
+        ((3, 5), []),
+        ((3, 5), [-2, 1]),
+        ((2, 3, 5), [1]),
+        ((2, 3, 5), [0, 2]),
+        ((2, 3, 5), [0, 1]),
+        ((2, 3, 2, 5), [1, 3]),
+        ((2, 1, 3), [1]),
+    ):
         for keep in (False, True):
             op.sample(draw(*shape), np.array(axes, np.int32), keep_dims=keep)
     op.sample(draw(3, 65), np.array([1], np.int64))

@@ -21,13 +21,16 @@ def _reduce(op: str, x: Any, axis: Any, keepdims: bool | None, name: str | None,
     axis = old.get("reduction_indices", axis)
     keepdims = old.get("keep_dims", keepdims)
     tensor = convert_to_tensor(x)
-    result: Tensor = build(op, tensor, _all_axes(tensor) if axis is None else _axis_input(axis), keep_dims=bool(keepdims),
-                           name=name)
+    result: Tensor = build(
+        op, tensor, _all_axes(tensor) if axis is None else _axis_input(axis), keep_dims=bool(keepdims), name=name
+    )
     return result
 
 
 def _all_axes(x: Tensor) -> Any:
-    return np.arange(x.shape.rank, dtype=np.int32) if x.shape.rank is not None else build("Range", 0, build("Rank", x), 1)
+    return (
+        np.arange(x.shape.rank, dtype=np.int32) if x.shape.rank is not None else build("Range", 0, build("Rank", x), 1)
+    )
 
 
 def _axis_input(axis: Any) -> Any:
@@ -38,7 +41,7 @@ def _axis_input(axis: Any) -> Any:
 
 def reduce_sum(input_tensor: Any, axis: Any = None, keepdims: bool | None = None, name: str | None = None,
                **old: Any) -> Tensor:
-    """Sum along `axis` (an int, a list or a tensor; None: all). 0 of no elements. x: (d0, ...), result: without `axis`."""
+    """Sum along `axis` (an int, a list or a tensor; None: all). 0 of no elements. The result has x's other axes."""
     return _reduce("Sum", input_tensor, axis, keepdims, name, old)
 
 

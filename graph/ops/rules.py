@@ -72,8 +72,10 @@ def ranked(op: Operation, index: int, rank: int, at_least: bool = False) -> Tens
     if shape.rank is None:
         return shape if at_least else TensorShape([None] * rank)
     if shape.rank < rank or (shape.rank > rank and not at_least):
-        raise InvalidArgumentError(f"[{op.type}] '{arg_name(op, index)}' must have rank {rank}{' or more' if at_least else ''}: "
-                                   f"it has shape {shape}, rank {shape.rank}")
+        raise InvalidArgumentError(
+            f"[{op.type}] '{arg_name(op, index)}' must have rank {rank}{' or more' if at_least else ''}: "
+            f"it has shape {shape}, rank {shape.rank}"
+        )
     return shape
 
 
@@ -101,8 +103,8 @@ def axis_index(op_type: str, name: str, axis: int, rank: int) -> int:
 def unbroadcast(grad: Tensor, x: Tensor, other: Tensor, own: int = 0) -> Tensor:
     """`grad` of the shape of broadcast(x, other), summed over the axes along which `x` was repeated, to x's shape.
 
-    `own`: that many last axes take no part, as the matrices of a batch do. Decided while building where the static shapes
-    suffice, else by Shape, BroadcastGradientArgs, Sum and Reshape.
+    `own`: that many last axes take no part, as the matrices of a batch do. Decided while building where the static
+    shapes suffice, else by Shape, BroadcastGradientArgs, Sum and Reshape.
     """
     axes = _repeated_axes(_batch(x.shape, own), _batch(other.shape, own))
     if axes is None:

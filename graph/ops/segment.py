@@ -29,7 +29,9 @@ def unsorted_segment_sum(data: Array, segment_ids: Array, num_segments: Array) -
                                    f"{data.shape} and {segment_ids.shape}")
     ids = segment_ids.ravel()
     if ids.size and ids.max() >= n:
-        raise InvalidArgumentError(f"[UnsortedSegmentSum] 'segment_ids' must be below 'num_segments': {ids.max()} and {n}")
+        raise InvalidArgumentError(
+            f"[UnsortedSegmentSum] 'segment_ids' must be below 'num_segments': {ids.max()} and {n}"
+        )
     output = np.zeros((n, *row), data.dtype)
     rows = data.reshape((ids.size, *row))
     np.add.at(output, ids[ids >= 0], rows[ids >= 0])
@@ -66,8 +68,14 @@ def _(op: Operation, grad: Tensor) -> list[Tensor | None]:
     return [build("SelectV2", mask, rows, 0.0), None, None]
 
 
-for _data, _ids, _n in (((7,), (7,), 3), ((7, 5), (7,), 4), ((2, 3, 5), (2, 3), 4), ((37, 2), (37,), 1), ((0, 3), (0,), 2),
-                        ((2, 3), (2, 3), 5)):
+for _data, _ids, _n in (
+    ((7,), (7,), 3),
+    ((7, 5), (7,), 4),
+    ((2, 3, 5), (2, 3), 4),
+    ((37, 2), (37,), 1),
+    ((0, 3), (0,), 2),
+    ((2, 3), (2, 3), 5),
+):
     unsorted_segment_sum.sample(normal(*_data), integers(*_ids, low=-1, high=_n), np.int32(_n))
 unsorted_segment_sum.sample(normal(), integers(high=2), np.int64(3))
 unsorted_segment_sum.sample(normal(3, 2), np.array([0, 4, 1], np.int32), np.int32(4))  # refused

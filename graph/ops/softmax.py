@@ -59,7 +59,7 @@ for _op in (softmax, log_softmax):
 
 
 def _row_gradient(op: Operation, to_loss: Tensor | None, to_backprop: Tensor | None) -> Tensor | None:
-    """The gradient for the logits: backprop is d loss / d logits = softmax - target; its own derivative is softmax's."""
+    """The gradient for the logits: backprop is d loss / d logits = softmax - target; its derivative is softmax's."""
     result = None if to_loss is None else build("ExpandDims", to_loss, -1) * op.outputs[1]
     if to_backprop is not None:
         y = softmax(op.inputs[0])
@@ -75,8 +75,10 @@ def _softmax_xent(features: Array, labels: Array) -> tuple[Array, Array]:
     features, labels, backprop: (n, classes); loss: (n,). backprop is d loss / d features where labels sum to 1.
     """
     if features.shape != labels.shape or features.ndim != 2:
-        raise InvalidArgumentError(f"[SoftmaxCrossEntropyWithLogits] 'features' and 'labels' must be matrices of one shape: "
-                                   f"{features.shape} and {labels.shape}")
+        raise InvalidArgumentError(
+            f"[SoftmaxCrossEntropyWithLogits] 'features' and 'labels' must be matrices of one shape: "
+            f"{features.shape} and {labels.shape}"
+        )
     logs = _log_softmax_of(features)
     return -np.sum(labels * logs, -1, features.dtype), np.exp(logs) - labels
 
@@ -126,8 +128,10 @@ def _sparse_softmax_xent(features: Array, labels: Array) -> tuple[Array, Array]:
     wrong = (labels < 0) | (labels >= features.shape[1])
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise InvalidArgumentError(f"[SparseSoftmaxCrossEntropyWithLogits] labels[{row}] is outside the classes: {labels[row]} "
-                                   f"is not in [0, {features.shape[1]})")
+        raise InvalidArgumentError(
+            f"[SparseSoftmaxCrossEntropyWithLogits] labels[{row}] is outside the classes: {labels[row]} "
+            f"is not in [0, {features.shape[1]})"
+        )
     logs = _log_softmax_of(features)
     rows = np.arange(len(labels))
     backprop = np.exp(logs)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
 from ringflow.graph import dtypes, ops  # noqa: F401  (ops fills the registry)
 from ringflow.graph.dtypes import DType
 from ringflow.graph.graph import Graph
@@ -61,7 +60,9 @@ class Case:
     def arrays(self) -> list[Any]:
         """One array for each flat input; the same at every call."""
         rng = np.random.default_rng(zlib.crc32(f"{self.op.name}-{self.number}".encode()))
-        arrays = [_array(value, self._dtype(arg, value), rng) for arg, value in zip(self.input_args(), self.flat_inputs())]
+        arrays = [
+            _array(value, self._dtype(arg, value), rng) for arg, value in zip(self.input_args(), self.flat_inputs())
+        ]
         if self.op.name == "MaxPoolGrad":  # orig_output is what MaxPool gives
             graph = Graph()
             attrs = {n: v for n, v in self.attrs().items() if n in OPS["MaxPool"].attrs}

@@ -1,7 +1,6 @@
 """The functions made of several ops: names, defaults, broadcasting, errors. On every backend, against NumPy."""
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.graph.errors import InvalidArgumentError, NotFoundError
 from ringflow.graph.ops import api as ops
@@ -48,7 +47,9 @@ def test_zeros_ones_and_their_likes(session, shape):
     y = ops.constant(np.full(shape, 5, np.float32))
     got = session.run([ops.zeros(shape), ops.ones(shape, rf.int64), ops.zeros_like(x), ops.ones_like(x, rf.float64),
                        ops.ones_like(y), ops.zeros_like(y, rf.bool)], feed)
-    for array, value, dtype in zip(got, [0, 1, 0, 1, 1, 0], [np.float32, np.int64, np.int32, np.float64, np.float32, bool]):
+    for array, value, dtype in zip(
+        got, [0, 1, 0, 1, 1, 0], [np.float32, np.int64, np.int32, np.float64, np.float32, bool]
+    ):
         np.testing.assert_array_equal(array, np.full(shape, value, dtype))
         assert array.dtype == dtype
 
@@ -109,7 +110,9 @@ def test_operators_take_python_numbers_on_either_side(session):
 def test_where_selects_rows_broadcasts_or_finds_indices(session):
     c = ops.constant([True, False])
     a, b = f32(2, 3), f32(2, 3)
-    got = session.run([ops.where(c, a, b), ops.where([[True], [False]], a, 0.0), ops.where(c), ops.where(c, [1, 2], [3, 4])])
+    got = session.run(
+        [ops.where(c, a, b), ops.where([[True], [False]], a, 0.0), ops.where(c), ops.where(c, [1, 2], [3, 4])]
+    )
     np.testing.assert_array_equal(got[0], [a[0], b[1]])
     np.testing.assert_array_equal(got[1], [a[0], np.zeros(3)])
     np.testing.assert_array_equal(got[2], [[0]])
@@ -198,7 +201,9 @@ def test_reductions_refuse_bad_axes_and_arguments():
 
 def test_argmax_takes_both_names_of_the_axis(session):
     x = np.array([[1, 5, 5], [7, 2, 7]], np.float32)
-    got = session.run([ops.argmax(x), ops.argmax(x, 1), ops.argmax(x, dimension=1, output_type=rf.int32), ops.argmin(x, axis=-1)])
+    got = session.run(
+        [ops.argmax(x), ops.argmax(x, 1), ops.argmax(x, dimension=1, output_type=rf.int32), ops.argmin(x, axis=-1)]
+    )
     np.testing.assert_array_equal(got[0], [1, 0, 1])
     np.testing.assert_array_equal(got[1], [1, 0])
     assert got[1].dtype == np.int64 and got[2].dtype == np.int32
@@ -207,10 +212,20 @@ def test_argmax_takes_both_names_of_the_axis(session):
 
 # ---- products
 @pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("a,b,ta,tb", [((2, 3), (3, 4), False, False), ((3, 2), (4, 3), True, True), ((5, 2, 3), (3, 4), False, False),
-                                       ((5, 2, 3), (4, 3), False, True), ((5, 3, 2), (3, 4), True, False), ((2, 3), (5, 3, 4), False, False),
-                                       ((2, 5, 2, 3), (2, 5, 3, 4), False, False), ((0, 2, 3), (3, 4), False, False),
-                                       ((5, 0, 3), (3, 4), False, False)])
+@pytest.mark.parametrize(
+    "a,b,ta,tb",
+    [
+        ((2, 3), (3, 4), False, False),
+        ((3, 2), (4, 3), True, True),
+        ((5, 2, 3), (3, 4), False, False),
+        ((5, 2, 3), (4, 3), False, True),
+        ((5, 3, 2), (3, 4), True, False),
+        ((2, 3), (5, 3, 4), False, False),
+        ((2, 5, 2, 3), (2, 5, 3, 4), False, False),
+        ((0, 2, 3), (3, 4), False, False),
+        ((5, 0, 3), (3, 4), False, False),
+    ],
+)
 def test_matmul_multiplies_matrices_and_batches(session, a, b, ta, tb, known):
     x, y = f32(*a).astype(np.float64), f32(*b).astype(np.float64)
     tx, feed = (ops.constant(x), {}) if known else unknown(session, x)
@@ -241,8 +256,17 @@ def test_matmul_error_names_k_both_shapes_and_the_line():
 
 
 @pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("a,b,axes", [((2, 3, 4), (4, 5), 1), ((2, 3, 4), (3, 4, 5), 2), ((2, 3, 4), (5, 2), [[0], [1]]),
-                                      ((3, 4), (3, 4), [[0, 1], [0, 1]]), ((2,), (3,), 0), ((2, 3, 4), (4, 3, 6), [[2, 1], [0, 1]])])
+@pytest.mark.parametrize(
+    "a,b,axes",
+    [
+        ((2, 3, 4), (4, 5), 1),
+        ((2, 3, 4), (3, 4, 5), 2),
+        ((2, 3, 4), (5, 2), [[0], [1]]),
+        ((3, 4), (3, 4), [[0, 1], [0, 1]]),
+        ((2,), (3,), 0),
+        ((2, 3, 4), (4, 3, 6), [[2, 1], [0, 1]]),
+    ],
+)
 def test_tensordot_equals_numpy(session, a, b, axes, known):
     x, y = f32(*a).astype(np.float64), f32(*b).astype(np.float64)
     tx, feed = (ops.constant(x), {}) if known else unknown(session, x)

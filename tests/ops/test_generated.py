@@ -6,18 +6,18 @@ import importlib.util
 
 import numpy as np
 import pytest
-from .op_cases import FED_BY_RUNS, OUR_OPS, all_cases, as_plain, base_cases, source_nodes
-
 import ringflow as rf
 from ringflow.graph import dtypes
 from ringflow.graph.errors import UnimplementedError
-from ringflow.graph.graph import Graph
 from ringflow.graph.gradients import gradients
+from ringflow.graph.graph import Graph
 from ringflow.graph.indexed_slices import IndexedSlices
 from ringflow.graph.interpreter import evaluate
 from ringflow.graph.session import BACKENDS, Session
 from ringflow.graph.shapes import TensorShape
 from ringflow.graph.wire import import_graph_def, to_graph_def
+
+from .op_cases import FED_BY_RUNS, OUR_OPS, all_cases, as_plain, base_cases, source_nodes
 
 HAS_CORE = importlib.util.find_spec("ringflow._core") is not None
 if HAS_CORE:
@@ -32,7 +32,14 @@ BASE = [c for c in base_cases() if c.op.name not in FED_BY_RUNS]
 TOLERANCE = {np.dtype(np.float32): 2e-5, np.dtype(np.float64): 1e-12, np.dtype(np.float16): 0}
 
 # Shapes that only the run knows, or that an attr leaves open.
-LATE_SHAPES = {"Where", "Unique", "DynamicPartition", "DynamicStitch", "BroadcastGradientArgs", "PlaceholderWithDefault"}
+LATE_SHAPES = {
+    "Where",
+    "Unique",
+    "DynamicPartition",
+    "DynamicStitch",
+    "BroadcastGradientArgs",
+    "PlaceholderWithDefault",
+}
 
 
 def ids(cases):
@@ -61,7 +68,9 @@ def run_in_session(case, backend, fed_everything):
 
 
 def check_close(actual, expected, what):
-    assert actual.dtype == np.asarray(expected).dtype, f"{what}: dtype {actual.dtype}, the reference gives {expected.dtype}"
+    assert actual.dtype == np.asarray(expected).dtype, (
+        f"{what}: dtype {actual.dtype}, the reference gives {expected.dtype}"
+    )
     assert actual.shape == expected.shape, f"{what}: shape {actual.shape}, the reference gives {expected.shape}"
     exact = actual.dtype not in TOLERANCE
     actual, expected = as_plain(actual), as_plain(expected)
@@ -215,7 +224,9 @@ def test_shape_rule_fits_the_actual_shapes(case):
     for shapes in weaker:
         for constants in ([not d for d in drawn], [False] * len(arrays)):
             for a, s in zip(actual, static_shapes(case, shapes, constants)):
-                assert s.is_compatible_with(a), f"{case.id}: inputs {[str(TensorShape(x)) for x in shapes]} give {s}, actual {a}"
+                assert s.is_compatible_with(a), (
+                    f"{case.id}: inputs {[str(TensorShape(x)) for x in shapes]} give {s}, actual {a}"
+                )
 
 
 # ---- 4: the wire

@@ -1,7 +1,6 @@
 """The rf.nn functions against their formulas in NumPy, with gradients against differences."""
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.graph import nn
 from ringflow.graph.errors import InvalidArgumentError
@@ -67,7 +66,9 @@ def test_sparse_softmax_cross_entropy(session, shape, dtype):
     np.testing.assert_allclose(session.run(loss), want, rtol=1e-10)
     assert loss.shape == want.shape
     for order in (1, 2):
-        check_gradient(session, lambda x: nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=x), logits, order)
+        check_gradient(
+            session, lambda x: nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=x), logits, order
+        )
 
 
 def test_cross_entropies_refuse_positions_shapes_and_labels(session):
@@ -162,7 +163,9 @@ def test_embedding_lookup_gathers_rows_with_a_sparse_gradient(session):
     ids = rf.placeholder(rf.int32, [None, None])
     rows = nn.embedding_lookup(table, ids)
     session.run(rf.global_variables_initializer())
-    np.testing.assert_array_equal(session.run(rows, {ids: [[1, 1], [3, 0]]}), np.arange(12.0).reshape(4, 3)[[[1, 1], [3, 0]]])
+    np.testing.assert_array_equal(
+        session.run(rows, {ids: [[1, 1], [3, 0]]}), np.arange(12.0).reshape(4, 3)[[[1, 1], [3, 0]]]
+    )
     (g,) = rf.gradients(rows, table)
     assert isinstance(g, rf.IndexedSlices)
     long = session.run(nn.embedding_lookup([table], ids, max_norm=1.0), {ids: [[2, 3]]})
@@ -196,8 +199,18 @@ def test_fused_batch_norm_trains_and_infers(session):
         nn.fused_batch_norm(x, ones, zeros, is_training=False)
 
 
-@pytest.mark.parametrize("name,far", [("relu", None), ("sigmoid", None), ("tanh", None), ("softplus", None), ("elu", None),
-                                      ("leaky_relu", None), ("relu6", None)])
+@pytest.mark.parametrize(
+    "name,far",
+    [
+        ("relu", None),
+        ("sigmoid", None),
+        ("tanh", None),
+        ("softplus", None),
+        ("elu", None),
+        ("leaky_relu", None),
+        ("relu6", None),
+    ],
+)
 def test_second_derivatives_of_activations(session, name, far):
     check_gradient(session, lambda x: getattr(nn, name)(x) * x, RNG.standard_normal(7) + 0.01, order=2)
 
