@@ -28,6 +28,7 @@ class Communicator:
         self.size: int = native.size if native is not None else 1
         self.local_rank = local_rank
         self.local_size = local_size
+        self.agreed: set[bytes] = set()  # hashes of programs that all ranks have shown to be the same (consensus.py)
 
     @cached_property
     def native(self) -> Any:
@@ -122,9 +123,12 @@ class Communicator:
         """
         return self._call(self.native.bucket, nbytes)
 
-    def start(self, bucket: Any, count: int, dtype: Any, op: str = "sum") -> int:
-        """Starts the allreduce of the bucket's first `count` elements in the background; a ticket for `wait`."""
-        return self._call(self.native.start, bucket, count, dtype, op)
+    def start(self, bucket: Any, count: int, dtype: Any, op: str = "sum", *, overlap: bool = True) -> int:
+        """Starts the allreduce of the bucket's first `count` elements in the background; a ticket for `wait`.
+
+        overlap: False where `wait` follows at once: the waiting thread then does it, which saves two thread switches.
+        """
+        return self._call(self.native.start, bucket, count, dtype, op, overlap)
 
     def wait(self, ticket: int) -> None:
         self._call(self.native.wait, ticket)

@@ -120,9 +120,9 @@ void receive(Communicator& c, py::handle array, int from, int tag) {
 }
 
 uint64_t start(Communicator& c, const std::shared_ptr<Bucket>& bucket, int64_t count, const py::object& dtype,
-               const std::string& op) {
+               const std::string& op, bool overlap) {
   const py::array sample = py::array(py::dtype::from_args(dtype), std::vector<py::ssize_t>{0});
-  return c.start(bucket, count, dtype_of_array(sample), reduction_of(op));
+  return c.start(bucket, count, dtype_of_array(sample), reduction_of(op), overlap);
 }
 
 }  // namespace
@@ -147,6 +147,7 @@ void bind_collectives(py::module_& m) {
       .def("barrier", &Communicator::barrier, Released())
       .def("bucket", &Communicator::bucket, py::arg("bytes"), Released(), "Collective.")
       .def("start", &start, py::arg("bucket"), py::arg("count"), py::arg("dtype"), py::arg("op"),
+           py::arg("overlap") = true,
            "Starts the allreduce of a bucket's first `count` elements; a ticket for `wait`.")
       .def("wait", &Communicator::wait, py::arg("ticket"), Released())
       .def("abort", &Communicator::abort, py::arg("text"), Released())

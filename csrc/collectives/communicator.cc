@@ -76,8 +76,9 @@ void Communicator::begin(const Signature& signature) {
 // The segment that carries callers' memory; null where it could not be had.
 Segment* Communicator::passage() {
   if (!passage_asked_) {
+    windows_->meet(*watch_);  // ranks in another collective would not take part in the allocation
     std::string problem;
-    passage_ = windows_->allocate(one_pass::kPieceBytes, *watch_, &problem);
+    passage_ = windows_->allocate(one_pass::piece_bytes(size_), *watch_, &problem);
     passage_asked_ = true;
     if (!passage_ && rank_ == 0)
       std::fprintf(stderr, "ringflow: warning: no shared memory (%s); using the slower ring over %s\n", problem.c_str(),
@@ -203,12 +204,12 @@ std::shared_ptr<Bucket> Communicator::bucket(size_t bytes) {
 }
 
 Progress::Ticket Communicator::start(const std::shared_ptr<Bucket>& bucket, int64_t count, DType dtype,
-                                     Reduction reduction) {
+                                     Reduction reduction, bool overlap) {
   check_reduction(dtype, reduction);
   check(count >= 0 && static_cast<size_t>(count) * size_of(dtype) <= bucket->bytes(), "[bucket allreduce] ", count, " x ",
         name_of(dtype), " do not fit into the ", bucket->bytes(), " bytes of bucket ", bucket->number_);
   if (size_ == 1) return 0;
-  return progress_->start([this, bucket, count, dtype, reduction] {
+  const auto job = [this, bucket, count, dtype, reduction] {
     Signature signature = signature_of(Operation::BucketReduce, count, dtype, reduction);
     signature.bucket = bucket->number_;
     begin(signature);
@@ -216,7 +217,8 @@ Progress::Ticket Communicator::start(const std::shared_ptr<Bucket>& bucket, int6
       one_pass::allreduce(*windows_, *watch_, *bucket->segment_, count, dtype, reduction);
     else
       ring::allreduce(*transport_, *watch_, bucket->input_, count, dtype, reduction);
-  });
+  };
+  return progress_->start(job, overlap);
 }
 
 void Communicator::wait(Progress::Ticket ticket) { progress_->wait(ticket); }

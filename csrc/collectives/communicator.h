@@ -75,8 +75,10 @@ class Communicator {
 
   // Collective: every rank makes the same buckets in the same order. Zero-filled.
   std::shared_ptr<Bucket> bucket(size_t bytes);
-  // Reduces the first `count` elements. Returns at once; collective.
-  Progress::Ticket start(const std::shared_ptr<Bucket>& bucket, int64_t count, DType dtype, Reduction reduction);
+  // Reduces the first `count` elements. Returns at once; collective. `overlap` false: the wait follows at once, so that
+  // the waiting thread had better do it itself.
+  Progress::Ticket start(const std::shared_ptr<Bucket>& bucket, int64_t count, DType dtype, Reduction reduction,
+                         bool overlap = true);
   void wait(Progress::Ticket ticket);
 
   // Failure. `text` says who and why ("rank 1/2 (host) ended: ValueError: ..."). The first abort counts.

@@ -20,7 +20,8 @@
 namespace rf::one_pass {
 
 constexpr size_t kSmallBytes = 4096;       // at most this, every rank reduces everything
-constexpr size_t kPieceBytes = 1 << 20;    // window size of the segment that passes the callers' memory
+// The window size of the segment that passes the callers' memory: large pieces, few barriers; but all windows are reserved.
+inline size_t piece_bytes(int ranks) { return ranks <= 8 ? size_t{4} << 20 : size_t{1} << 20; }
 
 // The elements [begin, end) that rank r of p reduces: whole pages where there are enough of them.
 struct Slice {
@@ -30,7 +31,7 @@ Slice slice_of(int64_t count, size_t element_bytes, int rank, int size);
 
 void allreduce(Windows& windows, Watch& watch, Segment& segment, int64_t count, DType dtype, Reduction reduction);
 
-// `passage` is a segment of kPieceBytes that serves these calls only.
+// `passage` is a segment of piece_bytes that serves these calls only.
 void allreduce(Windows& windows, Watch& watch, Segment& passage, void* data, int64_t count, DType dtype,
                Reduction reduction);
 void broadcast(Windows& windows, Watch& watch, Segment& passage, void* data, size_t bytes, int root);

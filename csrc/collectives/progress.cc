@@ -13,14 +13,14 @@ Progress::Ticket Progress::enqueue(Job job, Lock&) {
   return last_;
 }
 
-Progress::Ticket Progress::start(Job job) {
+Progress::Ticket Progress::start(Job job, bool overlap) {
   Lock lock(mutex_);
   const Ticket ticket = enqueue(std::move(job), lock);
   if (!background_) {
     ++waiting_;
     while (finished_ < ticket && !running_) run_next(lock);
     --waiting_;
-  } else {
+  } else if (overlap) {
     if (!thread_.joinable()) thread_ = std::thread(&Progress::thread_main, this);
     work_.notify_one();
   }

@@ -4,7 +4,9 @@
 // for it and finds it not yet begun: nobody pays for a thread switch that gains nothing. Either way only one thread
 // at a time is inside a job, so inside MPI: level SERIALIZED suffices. Below that level (`background` false) jobs
 // run on the thread that starts them.
-// The communication thread is born at the first `start` and sleeps on a condition variable when idle. No job takes the GIL.
+// A job started with `overlap` false begins when somebody waits for it or starts another: two thread switches (tens of
+// microseconds) less where the wait follows at once.
+// The communication thread is born at the first overlapping `start` and sleeps on a condition variable when idle. No job takes the GIL.
 #pragma once
 
 #include <atomic>
@@ -27,7 +29,7 @@ class Progress {
   explicit Progress(bool background) : background_(background) {}
   ~Progress() { stop(); }
 
-  Ticket start(Job job);
+  Ticket start(Job job, bool overlap = true);
   // Returns when the job has ended; rethrows what it threw. A ticket is waited for once.
   void wait(Ticket ticket);
   // start + wait, on this thread where it can.

@@ -7,6 +7,7 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <string>
@@ -33,11 +34,14 @@ class Watch {
   // ranks that are being waited for.
   template <class Ready, class Sleep, class Missing>
   void until(Ready ready, Sleep sleep, Missing missing) {
-    const int spins = may_spin() ? kSpins : kFewSpins;
+    if (++waits_ % kRetry == 0) spins_ = kSpins;
+    const int spins = may_spin() ? spins_ : kFewSpins;
     for (int i = 0; i < spins; ++i) {
       if (ready()) return;
       pause();
     }
+    // Spinning was in vain: the peer may need this very core. Yield sooner next time.
+    spins_ = std::max(kFewSpins, spins_ / 2);
     for (int i = 0; i < kYields; ++i) {
       if (ready()) return;
       sched_yield();
@@ -73,7 +77,7 @@ class Watch {
 
  private:
   using Time = std::chrono::steady_clock::time_point;
-  static constexpr int kSpins = 2000, kFewSpins = 50, kYields = 20;
+  static constexpr int kSpins = 2000, kFewSpins = 50, kYields = 40, kRetry = 256;
 
   static void pause() {
 #if defined(__x86_64__)
@@ -94,6 +98,7 @@ class Watch {
   const double timeout_s_;
   const std::atomic<int>* awaited_ = nullptr;
   bool crowded_ = false;
+  int spins_ = kSpins, waits_ = 0;
   std::atomic<bool> stopped_{false};
   Signature signature_;
   uint64_t sequence_ = 0;

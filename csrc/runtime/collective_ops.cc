@@ -1,7 +1,8 @@
 // Kernels of the collective graph ops. Each is a thin call of the session's Communicator; the plan's order is the order
 // of the collectives, the same on every rank.
 //
-//   _BucketReduce  starts the allreduce of a bucket and returns; copies only the inputs that are not pinned in it
+//   _BucketReduce  starts the allreduce of a bucket and returns; copies only the inputs that are not pinned in it.
+//                  Attr `overlap` (default true): false on the last bucket, whose wait follows at once
 //   _BucketWait    waits for it; its outputs are the bucket's result, read in place (they must not be written)
 //   CollectiveReduce, CollectiveBcast, CollectiveGather   block
 #include "runtime/collective_ops.h"
@@ -90,7 +91,8 @@ class BucketOfNode {
 template <class T>
 Kernel bucket_reduce(const Node& node) {
   const Reduction reduction = reduction_of(node.attr<std::string>("op"));
-  return [reduction, bucket = BucketOfNode()](Context& c) mutable {
+  const bool overlap = node.attr<bool>("overlap", true);
+  return [reduction, overlap, bucket = BucketOfNode()](Context& c) mutable {
     GradientBucket& b = bucket.get(c);
     check(static_cast<size_t>(c.num_inputs()) == b.elements.size(), "[_BucketReduce] ", c.num_inputs(),
           " inputs, but attr 'elements' has ", b.elements.size());
@@ -102,7 +104,7 @@ Kernel bucket_reduce(const Node& node) {
       char* place = static_cast<char*>(b.memory->input()) + b.offsets[k];
       if (x.raw() != place && x.bytes() > 0) std::memcpy(place, x.raw(), x.bytes());
     }
-    b.ticket = bucket.communicator().start(b.memory, b.total, DTypeOf<T>::value, reduction);
+    b.ticket = bucket.communicator().start(b.memory, b.total, DTypeOf<T>::value, reduction, overlap);
   };
 }
 
