@@ -24,10 +24,12 @@ PRODUCER = 1087  # the GraphDef version written: what TensorFlow 2.x accepts wit
 
 # Attrs of newer TensorFlow op definitions that ours do not have: dropped where they hold this default.
 _FOREIGN_DEFAULTS: dict[str, Any] = {
-    "grad_a": False, "grad_b": False, "grad_x": False, "grad_y": False, "use_cudnn_on_gpu": True, "debug_name": "",
+    "use_cudnn_on_gpu": True, "debug_name": "", "index_type": dtypes.int32, "Tk": dtypes.int32, "bad_indices_policy": "",
     "allowed_devices": [], "explicit_paddings": [], "dilations": [1, 1, 1, 1], "use_locking": False, "container": "",
     "shared_name": "", "incompatible_shape_error": True, "Truncate": False, "data_format": "NHWC",
 }
+
+_HINTS = {"grad_a", "grad_b", "grad_x", "grad_y"}  # marks of TensorFlow's own rewrites: without effect on the result
 
 _NUMBER_FIELDS = {  # TensorProto's typed lists
     dtypes.float32: "float_val", dtypes.float64: "double_val", dtypes.int32: "int_val", dtypes.int16: "int_val",
@@ -193,7 +195,8 @@ def to_graph_def(graph: Graph, ops: Iterable[Operation] | None = None, annotate:
         if annotate:
             attr_to_proto("list(shape)", [t.shape for t in op.outputs], node.attr["_output_shapes"])
             node.attr["_output_dtypes"].list.SetInParent()
-            node.attr["_output_dtypes"].list.type.extend([t.dtype.enum + (100 if t.is_ref else 0) for t in op.outputs])
+            node.attr["_output_dtypes"].list.type.extend(
+                [t.dtype.enum + (100 if t.is_ref else 0) for t in op.outputs])  # type: ignore[arg-type]
     return message
 
 
@@ -267,7 +270,7 @@ def _attrs(node: Any) -> dict[str, Any]:
         spec = definition.attrs.get(key)
         if spec is None and not key.startswith("_"):
             value = attr_from_proto(proto)
-            if key in _FOREIGN_DEFAULTS and value == _FOREIGN_DEFAULTS[key]:
+            if key in _HINTS or key in _FOREIGN_DEFAULTS and value == _FOREIGN_DEFAULTS[key]:
                 continue
             raise InvalidArgumentError(f"[GraphDef] node {node.name!r} ({node.op}) has the attr {key!r} = {value!r}, "
                                        "which is not supported", node.name)
