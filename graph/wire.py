@@ -194,9 +194,9 @@ def to_graph_def(graph: Graph, ops: Iterable[Operation] | None = None, annotate:
         node_to_proto(op, node)
         if annotate:
             attr_to_proto("list(shape)", [t.shape for t in op.outputs], node.attr["_output_shapes"])
-            node.attr["_output_dtypes"].list.SetInParent()
-            node.attr["_output_dtypes"].list.type.extend(
-                [t.dtype.enum + (100 if t.is_ref else 0) for t in op.outputs])  # type: ignore[arg-type]
+            numbers: Any = node.attr["_output_dtypes"].list
+            numbers.SetInParent()
+            numbers.type.extend([t.dtype.enum + (100 if t.is_ref else 0) for t in op.outputs])
     return message
 
 
