@@ -1,33 +1,5 @@
-"""Runs a script on several ranks under mpirun; tests that need it are skipped, visibly, where there is none."""
-import os
+"""Makes grid.py importable for the tests beside it."""
 import pathlib
-import shutil
-import subprocess
 import sys
 
-import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))  # grid.py, for the tests beside it
-
-QUIET = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMP_NUM_THREADS": "1",
-         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", "OMPI_MCA_mpi_yield_when_idle": "1"}
-
-
-@pytest.fixture
-def mpirun(tmp_path):
-    own = pathlib.Path(sys.prefix) / "bin" / "mpirun"
-    program = str(own) if own.exists() else shutil.which("mpirun")
-    if program is None:
-        pytest.skip("there is no mpirun")
-    pytest.importorskip("ringflow._mpi" if "mpi4py.MPI" in sys.modules else "mpi4py")
-
-    def run(ranks, source, *args, timeout_s=60, **settings):
-        """source: a path, or the text of a script."""
-        script = source if isinstance(source, pathlib.Path) else tmp_path / "script.py"
-        if script is not source:
-            script.write_text(source)
-        env = {**os.environ, **QUIET, **settings, "TMPDIR": "/tmp"}
-        return subprocess.run([program, "-np", str(ranks), sys.executable, str(script), *args], env=env, text=True,
-                              capture_output=True, timeout=timeout_s)
-
-    return run
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
