@@ -1,6 +1,7 @@
 """Image datasets of the examples: scikit-learn's handwritten digits, or a folder of IDX files as MNIST's.
 
-A dataset is (train images, train labels, test images, test labels): float32 (n, height, width, 1) in [0, 1], int32 (n,).
+A dataset is (train images, train labels, test images, test labels): images float32 (n, height, width, 1) in [0, 1],
+labels int32 (n,).
 """
 import gzip
 import pathlib
@@ -68,16 +69,16 @@ def _read(path, dims):
                         f"{data[:4].hex(' ') or 'nothing'}, not 00 00 08 0{dims}. Fix: download it again")
     shape = tuple(int(n) for n in np.frombuffer(data, ">u4", dims, 4))
     if len(data) - header != np.prod(shape, dtype=np.int64):
-        raise DataError(f"[data] {path} says {' x '.join(map(str, shape))}, but holds {len(data) - header} bytes of data. "
-                        "Fix: it is truncated; download it again")
+        raise DataError(f"[data] {path} says {' x '.join(map(str, shape))}, but holds {len(data) - header} bytes of "
+                        "data. Fix: it is truncated; download it again")
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
 class Shards:
     """Which examples rank `rank` of `size` trains on in each step.
 
-    `batch` counts the examples of a step on all ranks. They are the same set for any number of ranks: their order follows
-    from seed and epoch, and each rank takes its part. What is left after an epoch's last full batch is left out.
+    `batch` counts the examples of a step on all ranks. They are the same set for any number of ranks: their order
+    follows from seed and epoch, and each rank takes its part. What is left after an epoch's last full batch is left out.
     """
 
     def __init__(self, count, batch, seed, rank, size):

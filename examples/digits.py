@@ -52,5 +52,6 @@ with rf.Session() as session:
 accuracy = world.allreduce(np.int64(count)) / len(test_y)
 checksums = set(world.allgather_object(hashlib.sha256(weights).hexdigest()[:16]))
 if world.rank == 0:
-    print(f"weights {' '.join(checksums)}: {'equal on all' if len(checksums) == 1 else 'DIFFERENT on'} {world.size} ranks")
+    verdict = "equal on all" if len(checksums) == 1 else "DIFFERENT on the"
+    print(f"weights {' '.join(checksums)}: {verdict} {world.size} ranks")
     print(f"test accuracy {accuracy:.4f}")

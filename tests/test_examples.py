@@ -1,4 +1,4 @@
-"""The examples as a user starts them: alone, under mpirun, inside a program that has started MPI; and what goes wrong."""
+"""The examples as a user starts them: alone, under mpirun, inside a program that uses MPI; and what goes wrong."""
 import gzip
 import os
 import pathlib
@@ -54,8 +54,8 @@ assert MPI.COMM_WORLD.allreduce(1) == 2
 
 
 # ---- IDX files
-def write_idx(path, array, magic=None):
-    data = (bytes([0, 0, 8, array.ndim]) if magic is None else magic) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+def write_idx(path, array):
+    data = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
     (gzip.open if path.suffix == ".gz" else open)(path, "wb").write(data)
 
 
@@ -80,14 +80,17 @@ def test_lenet_trains_on_28x28_images(folder):
     accuracy_of(python("--data", str(folder), "--epochs", "1", "--batch", "16"))
 
 
+LABELS = "t10k-labels.idx1-ubyte"
+
+
 @pytest.mark.parametrize("damage, message", [
-    (lambda f: (f / "t10k-labels.idx1-ubyte").unlink(), "has no t10k-labels-idx1-ubyte"),
-    (lambda f: (f / "t10k-labels.idx1-ubyte").write_bytes(b"\x89PNG"), "is no IDX file of 1 dimensions: it begins with 89 50"),
-    (lambda f: (f / "t10k-labels.idx1-ubyte").write_bytes(b""), "begins with nothing"),
+    (lambda f: (f / LABELS).unlink(), "has no t10k-labels-idx1-ubyte"),
+    (lambda f: (f / LABELS).write_bytes(b"\x89PNG"), "no IDX file of 1 dimensions: it begins with 89"),
+    (lambda f: (f / LABELS).write_bytes(b""), "begins with nothing"),
     (lambda f: (f / "train-images-idx3-ubyte.gz").write_bytes(b"not packed"), "cannot be read"),
-    (lambda f: write_idx(f / "t10k-labels.idx1-ubyte", np.zeros(15, np.uint8)), "16 images but 15 labels"),
-    (lambda f: write_idx(f / "t10k-labels.idx1-ubyte", np.full(16, 10, np.uint8)), "has the label 10"),
-    (lambda f: (f / "t10k-labels.idx1-ubyte").write_bytes((f / "t10k-labels.idx1-ubyte").read_bytes()[:-3]), "is truncated"),
+    (lambda f: write_idx(f / LABELS, np.zeros(15, np.uint8)), "16 images but 15 labels"),
+    (lambda f: write_idx(f / LABELS, np.full(16, 10, np.uint8)), "has the label 10"),
+    (lambda f: (f / LABELS).write_bytes((f / LABELS).read_bytes()[:-3]), "is truncated"),
 ])
 def test_damaged_data_is_named_and_the_way_out_told(folder, damage, message):
     damage(folder)
