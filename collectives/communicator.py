@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-
 from ringflow.graph.errors import BY_CODE, InvalidArgumentError, UnknownError
 
 _MAX_DIMS = 8
@@ -156,8 +155,8 @@ class Communicator:
             if any(other[:2] != mine[:2]) or any(other[3:] != mine[3:]):
                 dtype, shape = other[:1].tobytes().decode().strip(), tuple(int(n) for n in other[2:2 + other[1]])
                 raise InvalidArgumentError(
-                    f"[allgather] rank {self.rank}/{self.size}: shapes may differ in axis 0 only: {x.dtype} {x.shape} here, "
-                    f"rank {r} has {np.dtype(dtype)} {shape}. "
+                    f"[allgather] rank {self.rank}/{self.size}: shapes may differ in axis 0 only: "
+                    f"{x.dtype} {x.shape} here, rank {r} has {np.dtype(dtype)} {shape}. "
                     "Fix: gather arrays of one dtype and equal trailing dimensions.")
         return every
 
@@ -167,7 +166,7 @@ def _copy(x: Any) -> np.ndarray:
 
 
 def _core() -> Any:
-    from ringflow import kernels as kernels  # loads BLAS, which _core is linked to
     from ringflow import _core as core
+    from ringflow import kernels as kernels  # loads BLAS, which _core is linked to
 
     return core

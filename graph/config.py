@@ -53,15 +53,21 @@ class Setting:
 SETTINGS = {
     s.name: s
     for s in (
-        Setting("RINGFLOW_TIMEOUT_S", "600", "seconds > 0", "how long a rank waits for another before it ends with an error", _positive),
-        Setting("RINGFLOW_ALLREDUCE", "auto", "auto, one_pass, ring", "the allreduce algorithm; auto: one_pass where all ranks "
-                "share memory, else ring", _one_of("auto", "one_pass", "ring")),
-        Setting("RINGFLOW_SHARED_MEMORY", "1", "0 or 1", "whether ranks of one node exchange data in shared memory", _switch),
-        Setting("RINGFLOW_BUCKET_BYTES", "4194304", "bytes >= 1", "how much of the gradients is reduced at once; the same on "
+        Setting("RINGFLOW_TIMEOUT_S", "600", "seconds > 0",
+                "how long a rank waits for another before it ends with an error", _positive),
+        Setting("RINGFLOW_ALLREDUCE", "auto", "auto, one_pass, ring",
+                "the allreduce algorithm; auto: one_pass where all ranks share memory, else ring",
+                _one_of("auto", "one_pass", "ring")),
+        Setting("RINGFLOW_SHARED_MEMORY", "1", "0 or 1",
+                "whether ranks of one node exchange data in shared memory", _switch),
+        Setting("RINGFLOW_BUCKET_BYTES", "4194304", "bytes >= 1",
+                "how much of the gradients is reduced at once; the same on "
                 "every rank", _count),
-        Setting("RINGFLOW_ISA", "avx512", "baseline, avx2, avx512", "the widest vector instructions that kernels may use",
+        Setting("RINGFLOW_ISA", "avx512", "baseline, avx2, avx512",
+                "the widest vector instructions that kernels may use",
                 _one_of("baseline", "avx2", "avx512")),
-        Setting("RINGFLOW_NUM_THREADS", "1", "threads >= 1", "threads of a matrix product in this process; results depend on it",
+        Setting("RINGFLOW_NUM_THREADS", "1", "threads >= 1",
+                "threads of a matrix product in this process; results depend on it",
                 _count),
     )
 }
@@ -96,8 +102,10 @@ class Launch:
 # (launcher, rank, size, local rank, local size), the first whose rank and size are set counts. Order matters: under
 # mpirun inside a Slurm allocation every rank also inherits SLURM_PROCID=0 of the daemon's own step.
 _LAUNCHERS = (
-    ("Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"),
-    ("MVAPICH2", "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_SIZE"),
+    ("Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
+     "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"),
+    ("MVAPICH2", "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE",
+     "MV2_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_SIZE"),
     ("hydra", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
     ("PALS", "PALS_RANKID", "PALS_SIZE", "PALS_LOCAL_RANKID", "PALS_LOCAL_SIZE"),
     ("srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", ""),

@@ -46,7 +46,8 @@ std::shared_ptr<Communicator> over(const py::capsule& capsule, bool shared_memor
                                    const std::string& algorithm, double timeout_s, bool background) {
   const char* expected = "ringflow.Transport/1";
   if (std::string(capsule.name() ? capsule.name() : "") != expected)
-    throw py::value_error(text("the transport must be a capsule '", expected, "'. Fix: build ringflow._mpi and _core together."));
+    throw py::value_error(
+        text("the transport must be a capsule '", expected, "'. Fix: build ringflow._mpi and _core together."));
   std::shared_ptr<Transport> transport = *capsule.get_pointer<std::shared_ptr<Transport>>();
   const CommunicatorOptions options = options_of(algorithm, timeout_s, background);
   py::gil_scoped_release released;
@@ -55,7 +56,8 @@ std::shared_ptr<Communicator> over(const py::capsule& capsule, bool shared_memor
     std::string problem;
     windows = join_shared_memory(*transport, job, timeout_s, &problem);
     if (!windows && transport->rank() == 0)
-      std::fprintf(stderr, "ringflow: warning: no shared memory between the ranks (%s); using the slower ring over %s\n",
+      std::fprintf(stderr,
+                   "ringflow: warning: no shared memory between the ranks (%s); using the slower ring over %s\n",
                    problem.c_str(), transport->name());
   }
   return std::make_shared<Communicator>(std::move(transport), std::move(windows), options);
@@ -74,7 +76,8 @@ void bind_bucket(py::module_& m) {
   py::class_<Bucket, std::shared_ptr<Bucket>>(m, "Bucket", "Pinned memory for one recurring allreduce.")
       .def_property_readonly("bytes", &Bucket::bytes)
       .def_property_readonly("shared", &Bucket::shared, "Whether the ranks read each other's memory in place.")
-      .def("input", [](const py::object& b, const py::object& d) { return bucket_view(b, b.cast<Bucket&>().input(), d, true); },
+      .def("input",
+           [](const py::object& b, const py::object& d) { return bucket_view(b, b.cast<Bucket&>().input(), d, true); },
            py::arg("dtype"), "This rank's contribution, as a flat array.")
       .def("result",
            [](const py::object& b, const py::object& d) {
@@ -101,7 +104,8 @@ void allgatherv(Communicator& c, py::handle in, py::handle out, const std::vecto
   Tensor to = borrow_writable(out, "the gathered array");
   size_t total = 0;
   for (size_t b : bytes) total += b;
-  check(bytes.size() == static_cast<size_t>(c.size()) && bytes[static_cast<size_t>(c.rank())] == from.bytes() && total == to.bytes(),
+  check(bytes.size() == static_cast<size_t>(c.size()) && bytes[static_cast<size_t>(c.rank())] == from.bytes() &&
+            total == to.bytes(),
         "[allgather] the byte counts do not match the arrays");
   py::gil_scoped_release released;
   c.allgatherv(from.raw(), to.raw(), bytes);

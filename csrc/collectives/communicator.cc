@@ -188,8 +188,10 @@ std::shared_ptr<Bucket> Communicator::bucket(size_t bytes) {
       std::string problem;
       bucket->segment_ = windows_->allocate(round_up(bytes ? bytes : 1, kPage), *watch_, &problem);
       if (!bucket->segment_ && rank_ == 0)
-        std::fprintf(stderr, "ringflow: warning: a bucket of %.1f MiB is not in shared memory (%s); it is reduced by the "
-                     "slower ring over %s\n", static_cast<double>(bytes) / (1 << 20), problem.c_str(), transport_name());
+        std::fprintf(stderr,
+                     "ringflow: warning: a bucket of %.1f MiB is not in shared memory (%s); it is reduced by the "
+                     "slower ring over %s\n",
+                     static_cast<double>(bytes) / (1 << 20), problem.c_str(), transport_name());
     });
   } else {
     bucket->number_ = buckets_++;
@@ -206,8 +208,8 @@ std::shared_ptr<Bucket> Communicator::bucket(size_t bytes) {
 Progress::Ticket Communicator::start(const std::shared_ptr<Bucket>& bucket, int64_t count, DType dtype,
                                      Reduction reduction, bool overlap) {
   check_reduction(dtype, reduction);
-  check(count >= 0 && static_cast<size_t>(count) * size_of(dtype) <= bucket->bytes(), "[bucket allreduce] ", count, " x ",
-        name_of(dtype), " do not fit into the ", bucket->bytes(), " bytes of bucket ", bucket->number_);
+  check(count >= 0 && static_cast<size_t>(count) * size_of(dtype) <= bucket->bytes(), "[bucket allreduce] ", count,
+        " x ", name_of(dtype), " do not fit into the ", bucket->bytes(), " bytes of bucket ", bucket->number_);
   if (size_ == 1) return 0;
   const auto job = [this, bucket, count, dtype, reduction] {
     Signature signature = signature_of(Operation::BucketReduce, count, dtype, reduction);

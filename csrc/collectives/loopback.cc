@@ -113,7 +113,8 @@ class LoopbackTransport : public Transport {
 
 class LoopbackWindows : public Windows {
  public:
-  LoopbackWindows(std::shared_ptr<LoopbackWorld> world, int rank) : Windows(rank, world->size), world_(std::move(world)) {
+  LoopbackWindows(std::shared_ptr<LoopbackWorld> world, int rank)
+      : Windows(rank, world->size), world_(std::move(world)) {
     control_ = world_->control;
     publish_cores();
   }

@@ -59,7 +59,8 @@ void allreduce(Windows& windows, Watch& watch, Segment& passage, void* data, int
     std::memcpy(mine, user, n_bytes);
     windows.barrier(watch);
     const Slice slice = slice_of(n, item, windows.rank(), windows.size());
-    reduce_slice(windows, passage, 0, slice, passage.result() + static_cast<size_t>(slice.begin) * item, dtype, reduction);
+    reduce_slice(windows, passage, 0, slice, passage.result() + static_cast<size_t>(slice.begin) * item, dtype,
+                 reduction);
     windows.barrier(watch);
     std::memcpy(user, passage.result(), n_bytes);
     user += n_bytes;

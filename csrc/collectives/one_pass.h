@@ -20,7 +20,8 @@
 namespace rf::one_pass {
 
 constexpr size_t kSmallBytes = 4096;       // at most this, every rank reduces everything
-// The window size of the segment that passes the callers' memory: large pieces, few barriers; but all windows are reserved.
+// The window size of the segment that passes the callers' memory. Large pieces need few barriers, but all windows are
+// reserved at once.
 inline size_t piece_bytes(int ranks) { return ranks <= 8 ? size_t{4} << 20 : size_t{1} << 20; }
 
 // The elements [begin, end) that rank r of p reduces: whole pages where there are enough of them.

@@ -8,7 +8,8 @@
 namespace rf {
 
 Progress::Ticket Progress::enqueue(Job job, Lock&) {
-  if (stopping_) fail(Code::FailedPrecondition, "[communicator] it was closed. Fix: make no collective call afterwards.");
+  if (stopping_)
+    fail(Code::FailedPrecondition, "[communicator] it was closed. Fix: make no collective call afterwards.");
   queue_.push_back({++last_, std::move(job)});
   return last_;
 }

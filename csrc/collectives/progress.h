@@ -6,7 +6,8 @@
 // run on the thread that starts them.
 // A job started with `overlap` false begins when somebody waits for it or starts another: two thread switches (tens of
 // microseconds) less where the wait follows at once.
-// The communication thread is born at the first overlapping `start` and sleeps on a condition variable when idle. No job takes the GIL.
+// The communication thread is born at the first overlapping `start` and sleeps on a condition variable when idle. No
+// job takes the GIL.
 #pragma once
 
 #include <atomic>

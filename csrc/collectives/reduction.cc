@@ -143,7 +143,8 @@ Reduction reduction_of(const std::string& name) {
 
 void check_reduction(DType dtype, Reduction reduction) {
   check(size_of(dtype) > 0, "[allreduce] ", name_of(dtype), " cannot be reduced");
-  const bool is_float = dtype == DType::Float || dtype == DType::Double || dtype == DType::Half || dtype == DType::BFloat16;
+  const bool is_float =
+      dtype == DType::Float || dtype == DType::Double || dtype == DType::Half || dtype == DType::BFloat16;
   check(reduction != Reduction::Mean || is_float, "[allreduce] the mean of ", name_of(dtype),
         " would be truncated. Fix: reduce with op='sum' and divide, or cast to float32 first.");
   check(dtype != DType::Bool || reduction == Reduction::Min || reduction == Reduction::Max,

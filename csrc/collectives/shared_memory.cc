@@ -40,7 +40,8 @@ class Mapping {
     if (statvfs("/dev/shm", &disk) == 0) {
       const size_t free_bytes = static_cast<size_t>(disk.f_bavail) * disk.f_frsize;
       if (free_bytes < bytes)
-        fail(Code::Unavailable, "/dev/shm has ", free_bytes >> 20, " MiB free and ", (bytes >> 20) + 1, " MiB are needed");
+        fail(Code::Unavailable, "/dev/shm has ", free_bytes >> 20, " MiB free and ", (bytes >> 20) + 1,
+             " MiB are needed");
     }
     const int file = shm_open(name.c_str(), O_CREAT | O_EXCL | O_RDWR, 0600);
     if (file < 0) refuse("shm_open", name);

@@ -1,8 +1,8 @@
 // Windows in POSIX shared memory, for processes of one node.
 //
 // A segment has a name in /dev/shm only while the ranks attach; then it is unlinked and lives as long as its mappings,
-// so that nothing is left behind by a job that is killed. Each rank touches its own window first (NUMA) and reserves it,
-// so that a full /dev/shm is an error here and not a SIGBUS later.
+// so that nothing is left behind by a job that is killed. Each rank reserves its own window, which places it on its
+// NUMA node, so that a full /dev/shm is an error here and not a SIGBUS later.
 #pragma once
 
 #include <memory>

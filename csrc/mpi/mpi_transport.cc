@@ -93,7 +93,8 @@ class MpiTransport : public Transport {
     for (int r = 0; r < size_; ++r) {
       if (r == rank_) continue;
       MPI_Request request;
-      if (MPI_Isend(kept.data(), static_cast<int>(kept.size()), MPI_BYTE, r, kNoticeTag, notices_, &request) == MPI_SUCCESS)
+      const int bytes = static_cast<int>(kept.size());
+      if (MPI_Isend(kept.data(), bytes, MPI_BYTE, r, kNoticeTag, notices_, &request) == MPI_SUCCESS)
         MPI_Request_free(&request);
     }
   }
@@ -147,8 +148,8 @@ class MpiTransport : public Transport {
     fail(Code::Internal, "unreachable");
   }
   [[noreturn]] void wrong_size(const Message& m, size_t expected, const std::string& got) {
-    fail(Code::InvalidArgument, "[transport] rank ", rank_, "/", size_, " expects ", expected, " bytes from rank ", m.peer,
-         ", which sent ", got, ". Fix: call collectives with the same shapes on every rank.");
+    fail(Code::InvalidArgument, "[transport] rank ", rank_, "/", size_, " expects ", expected, " bytes from rank ",
+         m.peer, ", which sent ", got, ". Fix: call collectives with the same shapes on every rank.");
   }
 
   MPI_Comm comm_ = MPI_COMM_NULL, notices_ = MPI_COMM_NULL;
@@ -159,7 +160,8 @@ class MpiTransport : public Transport {
 };
 
 py::capsule make_transport(long handle) {
-  auto* transport = new std::shared_ptr<Transport>(std::make_shared<MpiTransport>(MPI_Comm_f2c(static_cast<MPI_Fint>(handle))));
+  const MPI_Comm original = MPI_Comm_f2c(static_cast<MPI_Fint>(handle));
+  auto* transport = new std::shared_ptr<Transport>(std::make_shared<MpiTransport>(original));
   return py::capsule(transport, "ringflow.Transport/1",
                      [](void* p) { delete static_cast<std::shared_ptr<Transport>*>(p); });
 }

@@ -55,7 +55,8 @@ Pinned CommunicatorResource::outputs(const Node& wait) {
 void set_communicator(Resources& resources, std::shared_ptr<Communicator> communicator) {
   const auto made = std::make_shared<CommunicatorResource>(std::move(communicator));
   const auto found = resources.find_or_create<CommunicatorResource>("", "communicator", [&] { return made; });
-  check(&found->communicator() == &made->communicator(), "[communicator] these resources have another communicator already");
+  check(&found->communicator() == &made->communicator(),
+        "[communicator] these resources have another communicator already. Fix: one session for each communicator.");
 }
 
 namespace {
@@ -63,8 +64,8 @@ namespace {
 CommunicatorResource& resource_of(Context& c) {
   auto* resource = dynamic_cast<CommunicatorResource*>(c.resources().find("", "communicator").get());
   if (!resource)
-    fail(Code::FailedPrecondition, "[", c.node().op, "] this session has no communicator. Fix: ringflow.collectives.init() "
-         "before the session is made.");
+    fail(Code::FailedPrecondition, "[", c.node().op,
+         "] this session has no communicator. Fix: give its resources one with set_communicator.");
   return *resource;
 }
 
@@ -112,7 +113,8 @@ template <class T>
 Kernel bucket_wait(const Node& node) {
   std::vector<Shape> shapes;
   for (const PartialShape& s : node.list<PartialShape>(node.has("shapes") ? "shapes" : "_output_shapes")) {
-    check(s.fully_known(), "[_BucketWait] node '", node.name, "' needs known shapes: a gradient has its variable's shape");
+    check(s.fully_known(), "[_BucketWait] node '", node.name,
+          "' needs known shapes: a gradient has its variable's shape");
     shapes.push_back(s.shape());
   }
   return [shapes, bucket = BucketOfNode()](Context& c) mutable {

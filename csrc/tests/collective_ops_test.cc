@@ -40,7 +40,8 @@ void on_ranks(int p, Algorithm algorithm, const std::function<void(int, std::sha
       CommunicatorOptions options;
       options.algorithm = algorithm;
       options.timeout_s = 30;
-      auto communicator = std::make_shared<Communicator>(loopback_transport(world, r), loopback_windows(world, r), options);
+      auto communicator =
+          std::make_shared<Communicator>(loopback_transport(world, r), loopback_windows(world, r), options);
       auto resources = std::make_shared<Resources>();
       set_communicator(*resources, communicator);
       try {
@@ -81,9 +82,12 @@ void single_tensor_ops() {
     const Bytes graph = argument("x", 0, {2}) + argument("rows", 1, {-1, 2}) +
                         node("sum", "CollectiveReduce", {"x"}, reduce("Id")) +
                         node("mean", "CollectiveReduce", {"x", "^sum"}, reduce("Div")) +
-                        node("bcast", "CollectiveBcast", {"x", "^mean"}, type_attr("T", 1) + int_attr("root", 2) + outputs({1}, {{2}})) +
-                        node("gather", "CollectiveGather", {"rows", "^bcast"}, type_attr("T", 1) + outputs({1}, {{-1, 2}})) +
-                        result("r0", 0, "sum") + result("r1", 1, "mean") + result("r2", 2, "bcast") + result("r3", 3, "gather");
+                        node("bcast", "CollectiveBcast", {"x", "^mean"},
+                             type_attr("T", 1) + int_attr("root", 2) + outputs({1}, {{2}})) +
+                        node("gather", "CollectiveGather", {"rows", "^bcast"},
+                             type_attr("T", 1) + outputs({1}, {{-1, 2}})) +
+                        result("r0", 0, "sum") + result("r1", 1, "mean") + result("r2", 2, "bcast") +
+                        result("r3", 3, "gather");
     Executable executable(graph.data(), graph.size(), resources);
     Tensor x(DType::Float, {2}), rows(DType::Float, {rank, 2});
     x.data<float>()[0] = static_cast<float>(rank);

@@ -1,7 +1,7 @@
 """The correctness grid, as functions of a communicator: the same bodies run on loopback threads and under mpirun.
 
-`python grid.py` is one rank of such a run. Inputs differ by rank and position, with sums that are exact in every dtype, so
-that a rank counted twice or a chunk out of place cannot pass.
+`python grid.py` is one rank of such a run. Inputs differ by rank and position, with sums that are exact in every
+dtype, so that a rank counted twice or a chunk out of place cannot pass.
 """
 import numpy as np
 
@@ -40,8 +40,9 @@ def check_allreduce(comm, sizes=SIZES, dtypes=DTYPES):
                 assert got.dtype == dtype, (got.dtype, dtype)
                 np.testing.assert_array_equal(got, want.astype(dtype), err_msg=f"{op} {np.dtype(dtype)} {size}")
             if np.dtype(dtype).kind == "f":
-                np.testing.assert_array_equal(comm.allreduce(mine, "mean"), (every.sum(0) / np.dtype(dtype).type(comm.size)
-                                              if dtype != np.float16 else every.sum(0) / np.float32(comm.size)).astype(dtype))
+                wide = np.float32 if dtype == np.float16 else dtype  # 16-bit floats are reduced in float32
+                want = (every.sum(0).astype(wide) / wide(comm.size)).astype(dtype)
+                np.testing.assert_array_equal(comm.allreduce(mine, "mean"), want)
             np.testing.assert_array_equal(mine, contribution(comm.rank, size, dtype), err_msg="the input was changed")
 
 

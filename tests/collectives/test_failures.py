@@ -4,7 +4,6 @@ import time
 
 import numpy as np
 import pytest
-
 from ringflow.collectives import loopback
 from ringflow.graph.errors import AbortedError, DeadlineExceededError, InvalidArgumentError
 
@@ -117,7 +116,8 @@ def test_ring_names_the_sender_of_a_wrong_size():
 
 
 def test_gathering_arrays_that_do_not_fit_names_a_rank():
-    with pytest.raises(InvalidArgumentError, match=r"shapes may differ in axis 0 only: float32 \(2, 3\) here, rank 1 has float32 \(2, 4\)"):
+    rule = r"shapes may differ in axis 0 only: float32 \(2, 3\) here, rank 1 has float32 \(2, 4\)"
+    with pytest.raises(InvalidArgumentError, match=rule):
         loopback.run(2, lambda c: c.allgather(np.ones((2, 3 + c.rank), np.float32)))
 
 
@@ -144,7 +144,8 @@ BY_RANK_1 = "because rank 1/3"
 ])
 def test_a_rank_that_ends_takes_the_job_along(mpirun, how, others, shared_memory, naming):
     start = time.monotonic()
-    done = mpirun(3, ENDING, how, others, RINGFLOW_SHARED_MEMORY=shared_memory, RINGFLOW_TIMEOUT_S="1" if how == "sleep" else "60")
+    timeout_s = "1" if how == "sleep" else "60"
+    done = mpirun(3, ENDING, how, others, RINGFLOW_SHARED_MEMORY=shared_memory, RINGFLOW_TIMEOUT_S=timeout_s)
     check_job(done, time.monotonic() - start, naming)
     if how == "raise":
         assert done.stderr.count("Traceback") == 1, "the traceback is printed once"

@@ -4,7 +4,6 @@ import pathlib
 import grid
 import numpy as np
 import pytest
-
 from ringflow.collectives import loopback
 from ringflow.graph.errors import InvalidArgumentError
 
@@ -45,8 +44,11 @@ def test_ring_and_one_pass_agree_with_float64_to_rounding():
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
-@pytest.mark.parametrize("x, op, rule", [(np.ones(3, np.int32), "mean", "mean of int32"), (np.ones(3, bool), "sum", "bool has no sum"),
-                                         (np.ones(3), "median", "op must be sum")])
+@pytest.mark.parametrize("x, op, rule", [
+    (np.ones(3, np.int32), "mean", "mean of int32"),
+    (np.ones(3, bool), "sum", "bool has no sum"),
+    (np.ones(3), "median", "op must be sum"),
+])
 def test_reductions_without_a_meaning_are_refused(ranks, x, op, rule):
     with pytest.raises(InvalidArgumentError, match=rule):
         loopback.run(ranks, lambda c: c.allreduce(x, op))

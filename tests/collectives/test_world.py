@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import pytest
-
 from ringflow import collectives
 from ringflow.collectives import loopback
 from ringflow.collectives.world import check_versions
@@ -14,12 +13,14 @@ from ringflow.graph.errors import InvalidArgumentError, UnavailableError
 
 def python(code, **environ):
     env = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMI", "SLURM_"))}
-    return subprocess.run([sys.executable, "-c", code], env={**env, **environ}, capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-c", code], env={**env, **environ}, capture_output=True, text=True,
+                          timeout=60)
 
 
 def test_without_a_launcher_the_world_has_one_rank_and_mpi_is_not_loaded():
-    done = python("import sys\nfrom ringflow import collectives as c\nprint(c.rank(), c.size(), c.local_rank(), c.local_size(), "
-                  "c.init().allreduce([2.0]), any('mpi4py' in m for m in sys.modules))")
+    done = python("import sys\nfrom ringflow import collectives as c\n"
+                  "print(c.rank(), c.size(), c.local_rank(), c.local_size(), c.init().allreduce([2.0]), "
+                  "any('mpi4py' in m for m in sys.modules))")
     assert done.stdout == "0 1 0 1 [2.] False\n", done.stderr
 
 
@@ -55,8 +56,8 @@ def test_launchers_are_recognised_in_the_right_order(environ, expected):
     assert (launch.launcher, launch.rank, launch.size) == expected
 
 
-@pytest.mark.parametrize("name, value", [("RINGFLOW_TIMEOUT_S", "0"), ("RINGFLOW_TIMEOUT_S", "soon"), ("RINGFLOW_ALLREDUCE", "star"),
-                                         ("RINGFLOW_SHARED_MEMORY", "2")])
+@pytest.mark.parametrize("name, value", [("RINGFLOW_TIMEOUT_S", "0"), ("RINGFLOW_TIMEOUT_S", "soon"),
+                                         ("RINGFLOW_ALLREDUCE", "star"), ("RINGFLOW_SHARED_MEMORY", "2")])
 def test_a_setting_with_an_impossible_value_is_refused(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     with pytest.raises(InvalidArgumentError, match=f"{name} must be .*: received '{value}'"):
