@@ -78,7 +78,7 @@ class Shards:
     """Which examples rank `rank` of `size` trains on in each step.
 
     `batch` counts the examples of a step on all ranks. They are the same set for any number of ranks: their order
-    follows from seed and epoch, and each rank takes its part. What is left after an epoch's last full batch is left out.
+    follows from seed and epoch, and each rank takes its part. What is left after the last full batch is left out.
     """
 
     def __init__(self, count, batch, seed, rank, size):

@@ -146,7 +146,11 @@ class Session:
         for needed, op in self._graph.get_collection(GraphKeys.BEFORE_FIRST_RUN):
             if op not in self._started and not types.isdisjoint(needed) and op not in program.source_ops:
                 self._started.add(op)
-                self.run(op)
+                try:
+                    self.run(op)
+                except BaseException:
+                    self._started.discard(op)  # variables were not initialised yet, say: the next plan tries again
+                    raise
 
     # ---- life
     def close(self) -> None:
