@@ -5,9 +5,9 @@ runs first: it hands the communicator to the session's resources before anything
 """
 from __future__ import annotations
 
-from ringflow.graph.errors import GraphError
+from ringflow.graph.errors import GraphError, InvalidArgumentError
 from ringflow.graph.graph import Graph
-from ringflow.graph.operation import Operation
+from ringflow.graph.operation import Operation, at_site
 from ringflow.graph.passes import Program
 
 from .communicator import Communicator, _core
@@ -38,10 +38,19 @@ def collective_ops(program: Program) -> list[Operation]:
 
 
 def attach_communicator(program: Program) -> None:
-    """Pass: gives a program that holds collectives its communicator, and the C++ resources of its session."""
-    if not collective_ops(program):
+    """Pass: gives a program that holds collectives its communicator, and the C++ resources of its session.
+
+    Raises: InvalidArgumentError where the graph was built for another number of ranks.
+    """
+    collectives = collective_ops(program)
+    if not collectives:
         return
     world = communicator_of(program.source)
+    for op in collectives:
+        if op.attrs["group_size"] != world.size:
+            raise at_site(InvalidArgumentError(
+                f"[{op.type}] {op.name!r} was built for {op.attrs['group_size']} ranks, there are {world.size}. "
+                "Fix: build the graph under the mpirun that runs it", op.name), op.site)
     use_communicator(program.graph, world)
     resources = getattr(getattr(program.session, "backend", None), "resources", None)
     if resources is not None:

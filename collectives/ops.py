@@ -18,7 +18,6 @@ from ringflow.graph.ops.rules import first_shape
 from ringflow.graph.shapes import TensorShape
 
 from .attach import communicator_of
-from .communicator import Communicator
 
 REDUCIBLE = (float32, float64, int32, int64, float16, bfloat16)
 BUCKETED = (float32, float64, float16, bfloat16)
@@ -38,20 +37,12 @@ def reduction_of(op: Operation) -> str:
     return _MERGES[merge, final]
 
 
-def _group(op: Operation) -> Communicator:
-    world = communicator_of(op.graph)
-    if op.attrs.get("group_size", world.size) != world.size:
-        raise InvalidArgumentError(f"[{op.type}] the node was built for {op.attrs['group_size']} ranks, there are "
-                                   f"{world.size}. Fix: build the graph under the mpirun that runs it", op.name)
-    return world
-
-
 @define("CollectiveReduce(input: T) -> data: T", T=REDUCIBLE, stateful=True,
         merge_op=attr("string", "Add", ("Min", "Max", "Mul", "Add")), final_op=attr("string", "Id", ("Id", "Div")),
         subdiv_offsets=attr("list(int)", []), wait_for=attr("list(int)", []), **_GROUP)
 def collective_reduce(input: Array, *, op: Operation) -> Array:
     """data = the sum (or product, minimum, maximum) of the ranks' inputs, divided by their number for final_op Div."""
-    group = _group(op)
+    group = communicator_of(op.graph)
     return input if group.size == 1 else group.allreduce(input, reduction_of(op))
 
 
@@ -72,13 +63,13 @@ def _(op: Operation, grad: Tensor) -> list[Tensor]:
 @define("CollectiveBcast(input: T) -> data: T", T=FIXED, root=0, stateful=True, shape=first_shape, **_GROUP)
 def collective_bcast(input: Array, *, root: int, op: Operation) -> Array:
     """data = the input of rank `root`. Inputs have one shape on all ranks."""
-    return _group(op).broadcast(input, root)
+    return communicator_of(op.graph).broadcast(input, root)
 
 
 @define("CollectiveGather(input: T) -> data: T", T=FIXED, stateful=True, **_GROUP)
 def collective_gather(input: Array, *, op: Operation) -> Array:
     """data = the ranks' inputs one after another along dimension 0, in which they may differ."""
-    return _group(op).allgather(input)
+    return communicator_of(op.graph).allgather(input)
 
 
 @collective_gather.shape
@@ -98,7 +89,7 @@ _BUCKET = {"bucket": attr("int"), "elements": attr("list(int)")}
         differentiable=False, **_BUCKET)
 def bucket_reduce(inputs: list[Array], *, bucket: int, state: State, op: Operation) -> None:
     """Begins the reduction of bucket number `bucket` over the ranks; `elements`: of each input."""
-    group = _group(op)
+    group = communicator_of(op.graph)
     started = state.containers.setdefault("_buckets", {})
     started[bucket] = [x if group.size == 1 else group.allreduce(x, op.attrs["op"]) for x in inputs]
 
