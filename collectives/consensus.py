@@ -1,9 +1,10 @@
 """Consensus: before ranks first run a program that holds collectives, they prove that it is the same on all of them.
 
-Every rank hashes the pruned graph as its user wrote it, a definition a node in topological order, and then the
-sequence of collectives that the passes made of it, into a chain of 128-bit prefix hashes. One allgather of the last
-hash decides. Where they differ, bisection over the prefix hashes finds the first definition that is not the same
-everywhere, and every rank raises an error with all versions of it. Left out, because it may differ: shapes of feeds,
+Every rank hashes the graph as its user wrote it, a definition a node in topological order, and then the sequence of
+collectives that the passes made of it, into a chain of 128-bit prefix hashes. One allgather of the last hash decides.
+Where they differ, bisection over the prefix hashes finds the first definition that is not the same everywhere, and
+every rank raises an error with all versions of it. What collectives depend on is compared, and the updates that depend
+on collectives. Left out, because it may differ: what else a rank fetches (a loss to print, a summary), shapes of feeds,
 devices, random seeds, and the values (not the shapes) of constants that initialise variables.
 
 Steps: 1 allgather of 24 bytes a rank if all agree, else ceil(log2 nodes) more. What has been agreed on once over a
@@ -21,7 +22,7 @@ from ringflow.graph.graph import Graph, GraphKeys
 from ringflow.graph.operation import Operation
 from ringflow.graph.passes import Program
 from ringflow.graph.text import node_text
-from ringflow.graph.topology import ancestors, topological_order
+from ringflow.graph.topology import ancestors, predecessors
 
 from .attach import COLLECTIVE_OPS, collective_ops, communicator_of
 from .communicator import Communicator
@@ -37,8 +38,8 @@ def check_consensus(program: Program) -> None:
     world = communicator_of(program.source)
     if world.size == 1:
         return
-    collectives = [op for op in topological_order(program.graph.get_operations()) if op.type in COLLECTIVE_OPS]
-    definitions = _written(program)
+    written, collectives = _compared(program.source_ops), program.notes["collectives"]
+    definitions = _definitions(program.source, written)
     definitions += [f"{op.name}: {op.type} {_shapes(op)} {_attrs(op, False)}" for op in collectives]
     chain = _chain(definitions)
     if chain[-1] in world.agreed:
@@ -47,16 +48,27 @@ def check_consensus(program: Program) -> None:
     if first is None:
         world.agreed.add(chain[-1])
         return
-    ops = [*program.source_ops, *collectives]
+    ops = [*written, *collectives]
     mine = (definitions[first], _told(ops[first]), ops[first].where) if first < len(ops) else None
     raise GraphError(_report(world, first, world.allgather_object(mine)), ops[first].name if mine else "")
 
 
-def _written(program: Program) -> list[str]:
-    """A definition of each operation that the program needs of the user's graph, without what may differ."""
-    initial = _initial_values(program.source, set(program.source_ops))
+def _compared(ops: list[Operation]) -> list[Operation]:
+    """Of `ops` (in topological order) the collectives, the updates that depend on them, and all that these need."""
+    after: set[Operation] = set()
+    for op in ops:
+        if op.type in COLLECTIVE_OPS or not after.isdisjoint(predecessors(op)):
+            after.add(op)
+    ends = [op for op in after if op.type in COLLECTIVE_OPS or any(a.is_ref for a in op.op_def.inputs)]
+    needed = ancestors(ends)
+    return [op for op in ops if op in needed]
+
+
+def _definitions(graph: Graph, ops: list[Operation]) -> list[str]:
+    """A definition of each operation, without what may differ."""
+    initial = _initial_values(graph, set(ops))
     definitions = []
-    for op in program.source_ops:
+    for op in ops:
         inputs = [*(t.name for t in op.inputs), *("^" + c.name for c in op.control_inputs)]
         outputs = [f"{t.dtype} {t.shape}" for t in op.outputs]
         definitions.append(f"{op.name}: {op.type}({', '.join(inputs)}) {_attrs(op, op in initial)} -> {outputs}")

@@ -6,7 +6,9 @@ from ringflow.graph.passes import register
 from .attach import attach_communicator
 from .buckets import merge_into_buckets
 from .consensus import check_consensus
+from .order import order_collectives
 
 register("attach communicator", attach_communicator)
 register("merge reductions into buckets", merge_into_buckets)
+register("order collectives", order_collectives)
 register("check consensus", check_consensus)

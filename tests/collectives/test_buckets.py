@@ -47,6 +47,19 @@ def test_gradients_fill_buckets_in_the_order_in_which_they_become_ready(monkeypa
     assert order == ["_BucketReduce", "_BucketWait"] * 2
 
 
+def test_collectives_run_in_one_order_that_starts_with_the_first_ready(monkeypatch):
+    monkeypatch.setenv("RINGFLOW_BUCKET_BYTES", "128")
+
+    def body(world):
+        _, program = program_of(*deep())
+        order = [op.name.split("/")[1] for op in program.notes["collectives"]]
+        chained = [before in after.control_inputs
+                   for before, after in zip(program.notes["collectives"], program.notes["collectives"][1:])]
+        return order, chained
+
+    assert on_rank_0(body) == (["w2", "w1", "w0"], [True, True])
+
+
 def test_one_large_tensor_is_a_bucket_of_its_own(monkeypatch):
     monkeypatch.setenv("RINGFLOW_BUCKET_BYTES", "1")
     text = on_rank_0(lambda world: program_of(*deep())[0])

@@ -148,6 +148,23 @@ def test_plans_that_were_agreed_on_once_are_not_compared_again():
     assert loopback.run(2, count) == [2, 2]  # the start and the train op
 
 
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+def test_one_rank_may_fetch_more_than_the_others(backend):
+    """Rank 0 prints the loss and a norm now and then; nobody needs to know."""
+    def body(world):
+        with rf.Graph().as_default() as graph:
+            x, train_op = build()
+            norm = rf.add_n([rf.reduce_sum(rf.square(v)) for v in rf.trainable_variables()])
+            with rf.Session(backend=backend) as session:
+                session.run(rf.global_variables_initializer())
+                for step in range(4):
+                    more = [graph.get_tensor_by_name("loss:0"), norm] if world.rank == 0 and step % 2 else []
+                    session.run([train_op, more], {x: np.ones((2, 4))})
+                return session.run("w1:0")
+
+    np.testing.assert_array_equal(*loopback.run(2, body))
+
+
 def test_hash_is_fast_enough_for_large_graphs():
     def seconds(world):
         with rf.Graph().as_default() as graph:
