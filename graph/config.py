@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .errors import InvalidArgumentError
@@ -58,6 +59,9 @@ SETTINGS = {
         Setting("RINGFLOW_ALLREDUCE", "auto", "auto, one_pass, ring",
                 "the allreduce algorithm; auto: one_pass where all ranks share memory, else ring",
                 _one_of("auto", "one_pass", "ring")),
+        Setting("RINGFLOW_TUNING_FILE", "", "a path",
+                "the table of measured allreduce choices that `ringflow bench allreduce --tune` writes and init reads; "
+                "default: ringflow/allreduce.json in $XDG_CACHE_HOME or ~/.cache", str),
         Setting("RINGFLOW_SHARED_MEMORY", "1", "0 or 1",
                 "whether ranks of one node exchange data in shared memory", _switch),
         Setting("RINGFLOW_BUCKET_BYTES", "4194304", "bytes >= 1",
@@ -73,18 +77,42 @@ SETTINGS = {
 }
 
 
+def is_set(name: str) -> bool:
+    return name in os.environ
+
+
+def text_of(name: str) -> str:
+    """What the environment says, or the default, unparsed."""
+    return os.environ.get(name, SETTINGS[name].default)
+
+
 def get(name: str) -> Any:
     """The value of a setting.
 
     Raises: InvalidArgumentError where the environment holds a value that it cannot have.
     """
     setting = SETTINGS[name]
-    text = os.environ.get(name, setting.default)
+    text = text_of(name)
     try:
         return setting.parse(text)
     except (ValueError, KeyError):
         raise InvalidArgumentError(f"[config] {name} must be {setting.unit}: received '{text}'. "
                                    f"Fix: correct it or unset it (default {setting.default}).") from None
+
+
+def cache_folder() -> Path:
+    """Where measured facts about this user's machines are kept."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "ringflow"
+
+
+def mpi_settings() -> dict[str, str]:
+    """The MCA and UCX variables of this process: they belong to every published time."""
+    prefixes = ("OMPI_MCA_", "PRTE_MCA_", "PMIX_MCA_", "UCX_", "MPIR_CVAR_", "I_MPI_")
+    # what mpirun sets itself for every process says nothing
+    own = ("OMPI_MCA_orte", "OMPI_MCA_ess", "PMIX_MCA_mca_base_component_show_load_errors", "PRTE_MCA_prte_")
+    return {name: text for name, text in sorted(os.environ.items())
+            if name.startswith(prefixes) and not name.startswith(own)}
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from . import dtypes
 from .dtypes import DType
 from .errors import AlreadyExistsError, Error, InvalidArgumentError
 from .graph import get_default_graph
-from .opdef import OPS, Arg, Attr, attr, GradientRule, OpDef, ShapeRule, make_attr, parse_signature
+from .opdef import OPS, Arg, Attr, GradientRule, OpDef, ShapeRule, attr, make_attr, parse_signature
 from .operation import Operation, Tensor, at_site, creation_site
 from .samples import Sample
 
@@ -48,7 +48,7 @@ class Op(OpDef):
         where there is none. Raises: InvalidArgumentError for wrong inputs or attrs; TypeError for unknown arguments.
         """
         try:
-            inputs, attrs = self._bind(args, kwargs, name)
+            inputs, attrs = self._bind(args, kwargs)
         except Error as e:
             raise at_site(e, creation_site()) from None
         graph = inputs[0].graph if inputs else get_default_graph()
@@ -62,7 +62,7 @@ class Op(OpDef):
             return list(op.outputs) if self.outputs[0].is_list else op.outputs[0]
         return tuple(op.outputs)
 
-    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any], name: str | None) -> tuple[list[Tensor], dict[str, Any]]:
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Tensor], dict[str, Any]]:
         if len(args) > len(self.inputs):
             raise TypeError(f"{self.name} takes {len(self.inputs)} inputs, {len(args)} were given; attrs go by name")
         values = dict(zip([a.name for a in self.inputs], args))
@@ -86,7 +86,8 @@ class Op(OpDef):
             if a.number_attr:
                 attrs.setdefault(a.number_attr, len(value))
                 if attrs[a.number_attr] != len(value):
-                    raise InvalidArgumentError(f"[{self.name}] lists differ in length: '{a.name}' has {len(value)} items, "
+                    raise InvalidArgumentError(f"[{self.name}] lists differ in length: '{a.name}' has {len(value)} "
+                                               "items, "
                                                f"'{a.number_attr}' is {attrs[a.number_attr]}")
             wanted = a.dtype or types.get(a.type_attr)
             if a.is_list:
@@ -120,8 +121,8 @@ class Op(OpDef):
                 types[type_attr] = default
             else:
                 types[type_attr] = _dtype_of(v)
-                allowed = self.attrs[type_attr].allowed
-                if allowed and types[type_attr] not in allowed and not hasattr(v, "dtype") and dtypes.float32 in allowed:
+                allowed = self.attrs[type_attr].allowed or (types[type_attr],)
+                if types[type_attr] not in allowed and not hasattr(v, "dtype") and dtypes.float32 in allowed:
                     types[type_attr] = dtypes.float32  # a Python int where only floats are allowed
         return types
 
@@ -179,7 +180,7 @@ def _dtype_of(value: Any) -> DType:
     dtype = getattr(value, "dtype", None)
     if dtype is not None:
         return dtype if isinstance(dtype, DType) else dtypes.as_dtype(dtype)
-    if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) or hasattr(v, "_as_graph_element") for v in value):
+    if isinstance(value, (list, tuple)) and _holds_tensor(value):
         return next(_dtype_of(v) for v in value if hasattr(v, "dtype"))
     array = np.asarray(value)
     if array.dtype == np.float64:
@@ -205,7 +206,8 @@ def convert_to_tensor(value: Any, dtype: Any = None, name: str | None = None, as
                                        f"Fix: rf.cast it to {dtype}")
         return value
     if isinstance(value, Operation):
-        raise InvalidArgumentError(f"[convert_to_tensor] {value!r} is an operation, not a tensor. Fix: use one of its outputs")
+        raise InvalidArgumentError(f"[convert_to_tensor] {value!r} is an operation, not a tensor. Fix: use one of "
+                                   "its outputs")
     if isinstance(value, (list, tuple)) and _holds_tensor(value):
         packed: Tensor = OPS["Pack"]([convert_to_tensor(v, dtype or _dtype_of(value)) for v in value])  # type: ignore[operator]
         return packed
@@ -232,13 +234,16 @@ def to_array(value: Any, dtype: DType | None) -> Array:
     if array.dtype == wanted:
         return array
     if dtype is dtypes.string:
-        return np.array([v if isinstance(v, bytes) else str(v).encode() for v in array.ravel()], object).reshape(array.shape)
+        coded = [v if isinstance(v, bytes) else str(v).encode() for v in array.ravel()]
+        return np.array(coded, object).reshape(array.shape)
     if array.dtype.kind not in "biuf":
-        raise InvalidArgumentError(f"[convert_to_tensor] cannot make a {dtype} tensor from {type(value).__name__} {value!r:.60}")
+        raise InvalidArgumentError(f"[convert_to_tensor] cannot make a {dtype} tensor from {type(value).__name__} "
+                                   f"{value!r:.60}")
     with np.errstate(all="ignore"):
         converted = array.astype(wanted)
     if array.dtype.kind == "f" and not dtype.is_floating and array.size:
-        raise InvalidArgumentError(f"[convert_to_tensor] a {dtype} is needed, got float {value!r:.60}. Fix: rf.cast, or use ints")
+        raise InvalidArgumentError(f"[convert_to_tensor] a {dtype} is needed, got float {value!r:.60}. Fix: "
+                                   "rf.cast, or use ints")
     if array.dtype.kind in "iu" and not dtype.is_floating and not np.array_equal(converted, array):
         raise InvalidArgumentError(f"[convert_to_tensor] {value!r:.60} does not fit {dtype}")
     return converted

@@ -1,13 +1,13 @@
 """Reverse-mode differentiation by graph rewriting.
 
-``gradients(ys, xs)`` walks the graph backwards from ys, calls the gradient rule of every operation between xs and ys, and
-adds up what meets at a tensor (AddN; IndexedSlices stay sparse as long as all contributions are).
-Source: TensorFlow's gradients (notes on semantics in docs/design.md); the rules are beside the op definitions.
+``gradients(ys, xs)`` walks the graph backwards from ys, calls the gradient rule of every operation between xs and ys,
+and adds up what meets at a tensor (AddN; IndexedSlices stay sparse as long as all contributions are). The rules stand
+beside the op definitions.
 """
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Union
+from typing import Any
 
 from .dtypes import DType
 from .errors import InvalidArgumentError
@@ -17,19 +17,20 @@ from .opdef import OPS
 from .operation import Operation, Tensor
 from .topology import topological_order
 
-Gradient = Union[Tensor, IndexedSlices, None]
+Gradient = Tensor | IndexedSlices | None
 
 
 def gradients(ys: Any, xs: Any, grad_ys: Any = None, name: str = "gradients", stop_gradients: Any = (),
               **ignored: Any) -> list[Gradient]:
-    """d(sum of ys) / dx for each x: a tensor of x's shape, IndexedSlices for gathered variables, None where ys do not depend on x.
+    """d(sum of ys) / dx for each x: a tensor of x's shape, or IndexedSlices for a gathered variable, or None where ys
+    do not depend on x.
 
     Args: ys, xs: tensors or variables, one or a list; grad_ys: the incoming gradient of each y (default ones);
     stop_gradients: tensors that count as constants. `gate_gradients`, `colocate_gradients_with_ops` and
     `aggregation_method` are accepted for compatibility.
     Raises: InvalidArgumentError where an operation in between has no gradient.
     """
-    unknown = set(ignored) - {"gate_gradients", "colocate_gradients_with_ops", "aggregation_method", "unconnected_gradients"}
+    unknown = set(ignored) - {"gate_gradients", "colocate_gradients_with_ops", "aggregation_method"}
     if unknown:
         raise TypeError(f"gradients() has no argument {unknown.pop()!r}")
     y_list = [_tensor(y) for y in _listed(ys)]
@@ -150,5 +151,6 @@ def _tensor(value: Any, as_ref: bool = False) -> Tensor:
     if convert is not None:
         value = convert()
     if not isinstance(value, Tensor):
-        raise InvalidArgumentError(f"[gradients] a tensor or variable is needed, got {type(value).__name__} {value!r:.60}")
+        raise InvalidArgumentError(f"[gradients] a tensor or variable is needed, got {type(value).__name__} "
+                                   f"{value!r:.60}")
     return value

@@ -8,17 +8,17 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Callable, Union
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from .device import DeviceSpec
 from .dtypes import DType
 from .errors import AlreadyExistsError, Error, GraphError, InvalidArgumentError, NotFoundError
-from .opdef import OpDef, check_attr, lookup, REQUIRED
+from .opdef import REQUIRED, OpDef, check_attr, lookup
 from .operation import Operation, Tensor, at_site, creation_site
 from .shapes import UNKNOWN
 
-DeviceLike = Union[str, DeviceSpec, Callable[[Operation], "str | None"], None]
+DeviceLike = str | DeviceSpec | Callable[[Operation], "str | None"] | None
 
 _NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*$")
 _PRIVATE_NAME = re.compile(r"[A-Za-z0-9._][A-Za-z0-9_.\\/>-]*$")
@@ -145,7 +145,10 @@ class Graph:
 
     @contextlib.contextmanager
     def name_scope(self, name: str | None) -> Iterator[str]:
-        """Operations made inside get `name/` in front. "" or None: the top; a name ending in "/": re-enters that scope."""
+        """Operations made inside get `name/` in front.
+
+        "" or None: the top; a name ending in "/": re-enters that scope.
+        """
         if name and not _PRIVATE_NAME.match(name.rstrip("/")):
             raise InvalidArgumentError(f"[graph] {name!r} is not a valid scope name")
         old = self._scope
@@ -238,7 +241,8 @@ class Graph:
         """"op:0". Raises: NotFoundError, InvalidArgumentError where the name is no tensor's."""
         op_name, colon, index = name.rpartition(":")
         if not colon or not index.isdigit():
-            raise InvalidArgumentError(f"[graph] {name!r} is not a tensor name. Fix: write '{name}:0' for its first output")
+            raise InvalidArgumentError(f"[graph] {name!r} is not a tensor name. Fix: write '{name}:0' for its first "
+                                       "output")
         op = self.get_operation_by_name(op_name)
         if int(index) >= len(op.outputs):
             raise NotFoundError(f"[graph] {op!r} has {len(op.outputs)} outputs, there is no output {index}")
@@ -291,7 +295,8 @@ def complete_attrs(op_def: OpDef, inputs: Sequence[Tensor], given: dict[str, Any
         elif name.startswith("_"):
             attrs[name] = value
         else:
-            raise InvalidArgumentError(f"[{op_def.name}] has no attr {name!r}. It has: {', '.join(op_def.attrs) or 'none'}")
+            raise InvalidArgumentError(f"[{op_def.name}] has no attr {name!r}. It has: "
+                                       f"{', '.join(op_def.attrs) or 'none'}")
     position = 0
     for arg in op_def.inputs:
         if arg.number_attr:
@@ -329,7 +334,8 @@ def check_inputs(op_def: OpDef, inputs: Sequence[Tensor], attrs: dict[str, Any])
             want = [dtype] * (attrs[arg.number_attr] if arg.number_attr else 1)
         for dtype in want:
             if position >= len(inputs):
-                raise InvalidArgumentError(f"[{op_def.name}] input '{arg.name}' is missing: {len(inputs)} inputs were given")
+                raise InvalidArgumentError(f"[{op_def.name}] input '{arg.name}' is missing: {len(inputs)} inputs "
+                                           "were given")
             t = inputs[position]
             if t.dtype is not dtype:
                 raise InvalidArgumentError(
@@ -371,7 +377,10 @@ def get_default_graph() -> Graph:
 
 
 def reset_default_graph() -> None:
-    """Replaces the process-wide default graph by an empty one. Raises: GraphError inside ``with graph.as_default()``."""
+    """Replaces the process-wide default graph by an empty one.
+
+    Raises: GraphError inside ``with graph.as_default()``.
+    """
     if _stack.graphs:
         raise GraphError("[graph] reset_default_graph() inside `with graph.as_default():`. Fix: leave the block first")
     _bottom[0] = Graph()

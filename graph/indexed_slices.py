@@ -1,8 +1,8 @@
 """IndexedSlices: a gradient that touches few rows of a large variable."""
 from __future__ import annotations
 
-from .operation import Operation, Tensor
 from .opdef import OPS
+from .operation import Operation, Tensor
 
 
 class IndexedSlices:

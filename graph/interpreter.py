@@ -71,7 +71,8 @@ def evaluate(op: Operation, inputs: Sequence[Any], state: State | None = None) -
         return []
     results = list(result) if isinstance(result, (tuple, list)) else [result]
     if len(results) != len(op.outputs):
-        raise InternalError(f"[{op.type}] the reference gave {len(results)} outputs, the node has {len(op.outputs)}", op.name)
+        raise InternalError(f"[{op.type}] the reference gave {len(results)} outputs, the node has "
+                            f"{len(op.outputs)}", op.name)
     return [r if isinstance(r, Ref) or not t.dtype.size else np.asarray(r, t.dtype.as_numpy_dtype)
             for r, t in zip(results, op.outputs)]
 

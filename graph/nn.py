@@ -11,8 +11,7 @@ from .define import convert_to_tensor
 from .errors import InvalidArgumentError
 from .graph import get_default_graph
 from .operation import Tensor
-from .ops.activation import elu, relu, relu6, sigmoid, softplus, tanh
-from .ops.activation import leaky_relu as _leaky_relu
+from .ops.activation import elu, leaky_relu as _leaky_relu, relu, relu6, sigmoid, softplus, tanh
 from .ops.argmax import in_top_k, top_k
 from .ops.bias import bias_add
 from .ops.core import stop_gradient
@@ -22,8 +21,7 @@ from .ops.matmul import matmul_any
 from .ops.reduce import l2_loss
 from .ops.reductions import reduce_mean, reduce_sum
 from .ops.rules import build
-from .ops.softmax import log_softmax as _log_softmax
-from .ops.softmax import softmax as _softmax
+from .ops.softmax import log_softmax as _log_softmax, softmax as _softmax
 
 
 def leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> Tensor:

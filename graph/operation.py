@@ -71,11 +71,13 @@ class Tensor:
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.shape.rank is None or self.shape.rank == 0 or self.shape[0] is None:
-            raise TypeError(f"[graph] cannot iterate over {self!r}: its first dimension is not known. Fix: use rf.unstack")
+            raise TypeError(f"[graph] cannot iterate over {self!r}: its first dimension is not known. Fix: use "
+                            "rf.unstack")
         return iter([self[i] for i in range(len(range(self.shape[0])))])  # type: ignore[arg-type]
 
     def __len__(self) -> int:
-        raise TypeError(f"[graph] len() of {self!r} is not known while the graph is built. Fix: use tensor.shape or rf.shape")
+        raise TypeError(f"[graph] len() of {self!r} is not known while the graph is built. Fix: use tensor.shape or "
+                        "rf.shape")
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise TypeError(f"[graph] {self!r} is symbolic and has no array. Fix: session.run it first")

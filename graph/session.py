@@ -19,7 +19,7 @@ from .fetches import Fetches, key_of
 from .graph import Graph, GraphKeys, get_default_graph
 from .interpreter import Interpreter, State
 from .operation import Operation, Tensor, at_site
-from .passes import Program, extract, optimise
+from .passes import Program, extract, optimise, unfit_feed
 from .shapes import TensorShape
 
 Run = Callable[[Sequence[Any]], "list[Any]"]
@@ -61,11 +61,13 @@ class Session:
             loss_value, _ = session.run([loss, train_op], {x: batch})
     """
 
-    def __init__(self, target: str = "", graph: Graph | None = None, config: Any = None, backend: str | None = None) -> None:
+    def __init__(self, target: str = "", graph: Graph | None = None, config: Any = None,
+                 backend: str | None = None) -> None:
         """Args: target: must be "" (ringflow runs in this process); graph: default the default graph; backend: "cpp" or
         "reference" (default: "cpp" where it is built)."""
         if target:
-            raise InvalidArgumentError(f"[Session] target {target!r}: there are no servers here. Fix: leave it out, and start "
+            raise InvalidArgumentError(f"[Session] target {target!r}: there are no servers here. Fix: leave it out, "
+                                       "and start "
                                        "several ranks with mpirun")
         self._graph = graph if graph is not None else get_default_graph()
         name = backend or ("cpp" if "cpp" in BACKENDS else "reference")
@@ -84,7 +86,8 @@ class Session:
 
     # ---- running
     def run(self, fetches: Any, feed_dict: Any = None, options: Any = None, run_metadata: Any = None) -> Any:
-        """The values of `fetches`: a tensor, operation (None), variable or name of one, or lists, tuples, dicts of them.
+        """The values of `fetches`: a tensor, an operation (gives None), a variable or a name of one, or a list,
+        tuple or dict of them.
 
         `feed_dict`: tensor (or its name) -> value; any tensor can be fed.
         Raises: InvalidArgumentError for wrong feeds or fetches and failing kernels, FailedPreconditionError for an
@@ -174,7 +177,8 @@ class Session:
         self._entered.append(default)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
+                 trace: TracebackType | None) -> None:
         self._entered.pop().__exit__(kind, value, trace)
         if not self._entered:
             self.close()
@@ -204,7 +208,8 @@ class _Plan:
     def _array(self, i: int, value: Any) -> Any:
         t = self.feeds[i]
         if isinstance(value, (Tensor, Operation)):
-            raise InvalidArgumentError(f"[feed] the value of {t.name!r} is a symbolic {value!r}. Fix: feed an array or number")
+            raise InvalidArgumentError(f"[feed] the value of {t.name!r} is a symbolic {value!r}. Fix: feed an array "
+                                       "or number")
         try:
             return np.ascontiguousarray(to_array(value, t.dtype)).reshape(np.shape(value))
         except Error as e:
@@ -214,8 +219,7 @@ class _Plan:
         if len(self._by_shape) >= _MOST_SHAPES:
             for t, shape in zip(self.feeds, shapes):
                 if not t.shape.is_compatible_with(shape):
-                    raise at_site(InvalidArgumentError(f"[feed] cannot feed a value of shape {TensorShape(shape)} for "
-                                                       f"{t.name!r}, which has shape {t.shape}.", t.op.name), t.op.site)
+                    raise unfit_feed(t, TensorShape(shape))
             if self._any_shape is None:
                 self._any_shape = self._session._compile(self, [None] * len(shapes))
             return self._any_shape
@@ -251,7 +255,8 @@ class _Default:
         _stack.sessions.append(self._session)
         return self._session
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
+                 trace: TracebackType | None) -> None:
         _stack.sessions.remove(self._session)
         self._graph.__exit__(kind, value, trace)
 

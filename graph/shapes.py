@@ -6,7 +6,7 @@ from typing import Union
 
 from .errors import InvalidArgumentError
 
-ShapeLike = Union["TensorShape", Iterable[Union[int, None]], int, None]
+ShapeLike = Union["TensorShape", Iterable[int | None], int, None]
 
 
 class TensorShape:

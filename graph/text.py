@@ -23,8 +23,8 @@ def node_text(op: Operation) -> str:
     inputs = ", ".join([*map(input_name, op.inputs), *("^" + c.name for c in op.control_inputs)])
     attrs = ", ".join(f"{k}={_value(v)}" for k, v in sorted(op.attrs.items()))
     outputs = ", ".join(f"{t.shape} {t.dtype}" for t in op.outputs)
-    return (f"{op.name} = {op.type}({inputs})" + (f" {{{attrs}}}" if attrs else "") + (f" @{op.device}" if op.device else "")
-            + (f" -> {outputs}" if outputs else ""))
+    return "".join([f"{op.name} = {op.type}({inputs})", f" {{{attrs}}}" if attrs else "",
+                    f" @{op.device}" if op.device else "", f" -> {outputs}" if outputs else ""])
 
 
 def _value(value: Any) -> str:

@@ -38,7 +38,8 @@ class Variable:
             self._initial_value = convert_to_tensor(value, dtype, name="initial_value")
             shape = self._initial_value.shape
             if not shape.is_fully_defined() and validate_shape:
-                raise InvalidArgumentError(f"[Variable] initial_value must have a known shape: {self._initial_value!r}. "
+                raise InvalidArgumentError(f"[Variable] initial_value must have a known shape: "
+                                           f"{self._initial_value!r}. "
                                            "Fix: give the shape, or pass validate_shape=False")
             self._ref: Tensor = _call("VariableV2", shape=shape, dtype=self._initial_value.dtype, name=scope)
             with graph.device(self._ref.op.device or ""):
@@ -191,7 +192,9 @@ def variable_scope(name_or_scope: str | VariableScope | None, default_name: str 
         name, leaf = name_or_scope.name, name_or_scope.name.rsplit("/", 1)[-1]
         reuse = True if name_or_scope.reuse else reuse
     else:
-        leaf = name_or_scope or graph.unique_name(default_name or "VariableScope", mark_as_used=False).rsplit("/", 1)[-1]
+        leaf = name_or_scope or ""
+        if not leaf:
+            leaf = graph.unique_name(default_name or "VariableScope", mark_as_used=False).rsplit("/", 1)[-1]
         name = f"{outer.name}/{leaf}" if outer.name else leaf
     inherited = True if outer.reuse and reuse is False else reuse
     scope = VariableScope(name, inherited, initializer or outer.initializer, outer.store)
@@ -220,10 +223,12 @@ def get_variable(name: str, shape: Any = None, dtype: Any = dtypes.float32, init
             raise AlreadyExistsError(f"[get_variable] variable {full!r} already exists.{existing.op.where} "
                                      "Fix: use variable_scope(..., reuse=True) or another name")
         if shape is not None and not existing.shape.is_compatible_with(shape):
-            raise InvalidArgumentError(f"[get_variable] {full!r} has shape {existing.shape}, asked for {TensorShape(shape)}")
+            raise InvalidArgumentError(f"[get_variable] {full!r} has shape {existing.shape}, asked for "
+                                       f"{TensorShape(shape)}")
         return existing
     if scope.reuse is True:
-        raise NotFoundError(f"[get_variable] variable {full!r} does not exist. Fix: create it first, or use rf.AUTO_REUSE")
+        raise NotFoundError(f"[get_variable] variable {full!r} does not exist. Fix: create it first, or use "
+                            "rf.AUTO_REUSE")
     initializer = initializer if initializer is not None else scope.initializer
     dtype = dtypes.as_dtype(dtype)
     if initializer is None:
@@ -243,7 +248,8 @@ def get_variable(name: str, shape: Any = None, dtype: Any = dtypes.float32, init
     with graph.name_scope(""):
         variable = Variable(make, trainable=trainable, collections=collections, name=full, dtype=dtype)
     if variable.op.name != full:
-        raise GraphError(f"[get_variable] the name {full!r} is taken by an operation; the variable became {variable.op.name!r}")
+        raise GraphError(f"[get_variable] the name {full!r} is taken by an operation; the variable became "
+                         f"{variable.op.name!r}")
     scope.store[full] = variable
     if regularizer is not None:
         loss = regularizer(variable.value())

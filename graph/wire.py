@@ -1,7 +1,7 @@
 """GraphDef in and out: graphs as TensorFlow's protobuf message, so that either project reads the other's files.
 
-Writing and reading are exact inverses for every graph made here. Rules of reading follow TensorFlow's importer: nodes in
-any order, missing attrs take defaults, type attrs may be inferred, attrs that begin with "_" are kept.
+Writing and reading are exact inverses for every graph made here. Rules of reading follow TensorFlow's importer: nodes
+in any order, missing attrs take defaults, type attrs may be inferred, attrs that begin with "_" are kept.
 """
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ PRODUCER = 1087  # the GraphDef version written: what TensorFlow 2.x accepts wit
 
 # Attrs of newer TensorFlow op definitions that ours do not have: dropped where they hold this default.
 _FOREIGN_DEFAULTS: dict[str, Any] = {
-    "use_cudnn_on_gpu": True, "debug_name": "", "index_type": dtypes.int32, "Tk": dtypes.int32, "bad_indices_policy": "",
+    "use_cudnn_on_gpu": True, "debug_name": "", "index_type": dtypes.int32, "Tk": dtypes.int32,
+    "bad_indices_policy": "",
     "allowed_devices": [], "explicit_paddings": [], "dilations": [1, 1, 1, 1], "use_locking": False, "container": "",
     "shared_name": "", "incompatible_shape_error": True, "Truncate": False, "data_format": "NHWC",
 }
@@ -67,7 +68,8 @@ def tensor_from_proto(proto: Any) -> Any:
     wanted = dtype.as_numpy_dtype
     if proto.tensor_content:
         if len(proto.tensor_content) != count * wanted.itemsize:
-            raise DataLossError(f"[GraphDef] a constant of shape {shape} and dtype {dtype} needs {count * wanted.itemsize} "
+            raise DataLossError(f"[GraphDef] a constant of shape {shape} and dtype {dtype} needs "
+                                f"{count * wanted.itemsize} "
                                 f"bytes, the file has {len(proto.tensor_content)}")
         return np.frombuffer(proto.tensor_content, wanted).reshape(dims)
     values = getattr(proto, _NUMBER_FIELDS[dtype])
@@ -258,8 +260,8 @@ def _import_nodes(graph: Graph, nodes: Any, scope: str, mapped: dict[str, Any]) 
                 raise InvalidArgumentError(f"[GraphDef] node {node.name!r} wants output {index} of {source!r}, "
                                            f"which has {len(outputs)}", node.name)
             inputs.append(outputs[index])
-        done[node.name] = graph.create_op(node.op, inputs, _attrs(node), scope + node.name + "/", control_inputs=controls,
-                                          device=node.device or None)
+        done[node.name] = graph.create_op(node.op, inputs, _attrs(node), scope + node.name + "/",
+                                          control_inputs=controls, device=node.device or None)
     return done
 
 
@@ -321,7 +323,8 @@ def _in_order(by_name: dict[str, Any]) -> list[Any]:
             for text in reversed(by_name[name].input):
                 source = text[1:] if text.startswith("^") else _split(text)[0]
                 if source not in by_name:
-                    raise NotFoundError(f"[GraphDef] node {name!r} has the input {text!r}, but no node is named {source!r}", name)
+                    raise NotFoundError(f"[GraphDef] node {name!r} has the input {text!r}, but no node is named "
+                                        f"{source!r}", name)
                 if state.get(source) != 2:
                     if state.get(source) == 1:
                         raise InvalidArgumentError(f"[GraphDef] the graph has a cycle through {source!r}", source)

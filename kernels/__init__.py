@@ -1,4 +1,4 @@
 """How one process computes: importing this makes the C++ runtime the backend of sessions."""
-from . import openblas as openblas  # before _core, which is linked to it
+from . import openblas as openblas  # isort: skip  (before _core, which is linked to it)
 from . import processor as processor
 from .backend import CppBackend as CppBackend

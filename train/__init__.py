@@ -1,9 +1,11 @@
 """The training layer: optimizers, learning rates and the global step, under TensorFlow 1's names (``rf.train``)."""
 from .adagrad import AdagradOptimizer as AdagradOptimizer
 from .adam import AdamOptimizer as AdamOptimizer
-from .global_step import create_global_step as create_global_step
-from .global_step import get_global_step as get_global_step
-from .global_step import get_or_create_global_step as get_or_create_global_step
+from .global_step import (
+    create_global_step as create_global_step,
+    get_global_step as get_global_step,
+    get_or_create_global_step as get_or_create_global_step,
+)
 from .gradient_descent import GradientDescentOptimizer as GradientDescentOptimizer
 from .learning_rate import exponential_decay as exponential_decay
 from .momentum import MomentumOptimizer as MomentumOptimizer

@@ -1,26 +1,28 @@
 """Op definitions, one family a file. Importing this package fills the registry."""
-from . import core as core
-from . import math_unary as math_unary
-from . import math_binary as math_binary
-from . import compare as compare
-from . import cast as cast
-from . import math as math
-from . import shape_ops as shape_ops
-from . import array as array
-from . import concat as concat
-from . import slicing as slicing
-from . import gather as gather
-from . import reduce as reduce
-from . import reductions as reductions
-from . import argmax as argmax
-from . import segment as segment
-from . import matmul as matmul
-from . import activation as activation
-from . import bias as bias
-from . import softmax as softmax
-from . import state as state
-from . import training as training
-from . import random as random
-from . import conv as conv
-from . import pool as pool
-from . import batch_norm as batch_norm
+from . import (
+    activation as activation,
+    argmax as argmax,
+    array as array,
+    batch_norm as batch_norm,
+    bias as bias,
+    cast as cast,
+    compare as compare,
+    concat as concat,
+    conv as conv,
+    core as core,
+    gather as gather,
+    math as math,
+    math_binary as math_binary,
+    math_unary as math_unary,
+    matmul as matmul,
+    pool as pool,
+    random as random,
+    reduce as reduce,
+    reductions as reductions,
+    segment as segment,
+    shape_ops as shape_ops,
+    slicing as slicing,
+    softmax as softmax,
+    state as state,
+    training as training,
+)

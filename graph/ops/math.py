@@ -35,8 +35,7 @@ from .math_binary import (
     squared_difference,
     subtract,
 )
-from .math_unary import abs_, exp, floor, log, log1p, negative, reciprocal, rsqrt, sign, sqrt, square
-from .math_unary import round_ as _round
+from .math_unary import abs_, exp, floor, log, log1p, negative, reciprocal, round_ as _round, rsqrt, sign, sqrt, square
 from .rules import build
 
 abs = abs_

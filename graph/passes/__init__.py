@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ..errors import InternalError
 from . import cse, dead, fold, order, simplify, verify
-from .program import Program, extract
+from .program import Program, extract, unfit_feed
 
 Pass = Callable[[Program], None]
 
@@ -43,4 +43,4 @@ def optimise(program: Program, trace: Callable[[str, Program], None] | None = No
     return program
 
 
-__all__ = ["PASSES", "Program", "extract", "optimise", "register"]
+__all__ = ["PASSES", "Program", "extract", "optimise", "register", "unfit_feed"]

@@ -47,5 +47,6 @@ def _small(op: Operation) -> bool:
 def _become(program: Program, op: Operation, index: int, value: object) -> None:
     t = op.outputs[index]
     array = np.asarray(value, t.dtype.as_numpy_dtype)
-    const = program.add("Const", [], {"value": array, "dtype": t.dtype}, f"{op.name}/_folded_{index}", op.control_inputs, op)
+    attrs = {"value": array, "dtype": t.dtype}
+    const = program.add("Const", [], attrs, f"{op.name}/_folded_{index}", op.control_inputs, op)
     program.replace(t, const.outputs[0])

@@ -61,7 +61,8 @@ class Program:
 
 def extract(source: Graph, fetches: Sequence[Tensor], targets: Sequence[Operation], feeds: Sequence[Tensor],
             shapes: Sequence[TensorShape | None], session: Any = None) -> Program:
-    """The part of `source` that `fetches` and `targets` need, with `feeds` cut off and given `shapes` (None: as declared).
+    """The part of `source` that `fetches` and `targets` need, with `feeds` cut off and of the given `shapes` (None: as
+    declared).
 
     Raises: InvalidArgumentError for a needed placeholder that is not fed, or a feed whose shape contradicts.
     """
@@ -69,8 +70,7 @@ def extract(source: Graph, fetches: Sequence[Tensor], targets: Sequence[Operatio
     fed: dict[Tensor, Tensor] = {}
     for i, (t, shape) in enumerate(zip(feeds, shapes)):
         if shape is not None and not t.shape.is_compatible_with(shape):
-            raise at_site(InvalidArgumentError(
-                f"[feed] cannot feed a value of shape {shape} for {t.name!r}, which has shape {t.shape}.", t.op.name), t.op.site)
+            raise unfit_feed(t, shape)
         arg = graph.create_op("_Arg", [], {"T": t.dtype, "index": i}, f"{t.op.name}/_arg_{t.index}")
         arg.outputs[0].shape = t.shape if shape is None else t.shape.merge_with(shape)
         arg.site = t.op.site
@@ -90,6 +90,12 @@ def extract(source: Graph, fetches: Sequence[Tensor], targets: Sequence[Operatio
         value = fed[t] if t in fed else copies[t.op].outputs[t.index]
         graph.create_op("_Retval", [value], {"T": t.dtype, "index": i}, f"{t.op.name}/_retval_{i}").site = t.op.site
     return Program(graph, source, list(copies), [copies[op] for op in targets], session)
+
+
+def unfit_feed(t: Tensor, shape: TensorShape) -> Error:
+    """The error for a feed of `t` whose shape contradicts what is declared."""
+    return at_site(InvalidArgumentError(f"[feed] cannot feed a value of shape {shape} for {t.name!r}, which has shape "
+                                        f"{t.shape}.", t.op.name), t.op.site)
 
 
 def _needed(roots: Sequence[Operation], fed: dict[Tensor, Tensor], wholly_fed: frozenset[Operation]) -> set[Operation]:
@@ -131,4 +137,4 @@ def _reads_values(op: Operation) -> bool:
     return any(not t.shape.is_fully_defined() for t in op.outputs)
 
 
-__all__ = ["Program", "extract"]
+__all__ = ["Program", "extract", "unfit_feed"]

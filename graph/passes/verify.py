@@ -14,7 +14,8 @@ def verify(program: Program, after: str) -> None:
 
     def require(ok: bool, op: object, rule: str) -> None:
         if not ok:
-            raise InternalError(f"[verify] after the pass '{after}': {rule}: {op!r}. Fix: report this as a bug of ringflow")
+            raise InternalError(f"[verify] after the pass '{after}': {rule}: {op!r}. Fix: report this as a bug of "
+                                "ringflow")
 
     used = {(id(t), id(c)) for op in ops for t in op.outputs for c in t.consumers}
     require(len({op.name for op in ops}) == len(ops), program.graph, "node names are not unique")

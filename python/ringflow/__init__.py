@@ -13,18 +13,15 @@ Build a graph, differentiate it, distribute it over the ranks that mpirun starte
 
 This module only re-exports: the layers are ringflow.graph, .kernels, .collectives, .train and .launch.
 """
-from ringflow import graph as graph  # the layers in order: each imports those before it
-from ringflow import kernels as kernels
-from ringflow import collectives as collectives
-from ringflow import train as train
-from ringflow.collectives import distribute as distribute
-from ringflow.collectives import init as init
-from ringflow.collectives import local_rank as local_rank
-from ringflow.collectives import local_size as local_size
-from ringflow.collectives import rank as rank
-from ringflow.collectives import size as size
-from ringflow.graph import errors as errors
-from ringflow.graph import initializers as initializers
-from ringflow.graph import nn as nn
+from ringflow import collectives as collectives, graph as graph, kernels as kernels, train as train
+from ringflow.collectives import (
+    distribute as distribute,
+    init as init,
+    local_rank as local_rank,
+    local_size as local_size,
+    rank as rank,
+    size as size,
+)
+from ringflow.graph import errors as errors, initializers as initializers, nn as nn
 from ringflow.graph.api import *  # noqa: F403
 from ringflow.version import __version__ as __version__

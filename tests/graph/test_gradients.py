@@ -1,7 +1,6 @@
 """rf.gradients: sums over paths, stops, sparse gradients, errors."""
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.graph.errors import InvalidArgumentError
 

@@ -1,7 +1,6 @@
 """Graph, operations, tensors: names, scopes, devices, control dependencies, errors at build."""
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.graph.errors import GraphError, InvalidArgumentError, NotFoundError
 

@@ -1,7 +1,6 @@
 """Passes: each changes what it should, leaves results alone, and the verifier finds what is broken."""
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.graph import passes
 from ringflow.graph.errors import InternalError
@@ -119,7 +118,8 @@ def test_every_pass_alone_leaves_results_alone(index):
 def test_the_trace_sees_the_program_between_passes():
     seen = []
     x = rf.placeholder(rf.float32, [2])
-    passes.optimise(program([x * (rf.constant(2.0) + 3.0)], [x], [(2,)]), lambda name, p: seen.append((name, len(types(p)))))
+    p = program([x * (rf.constant(2.0) + 3.0)], [x], [(2,)])
+    passes.optimise(p, lambda name, p: seen.append((name, len(types(p)))))
     assert [name for name, _ in seen] == ["extract", *[name for name, _ in passes.PASSES]]
     assert seen[-1][1] < seen[0][1]
 

@@ -4,7 +4,6 @@ import threading
 
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.graph.errors import FailedPreconditionError, GraphError, InvalidArgumentError, NotFoundError
 from ringflow.graph.session import BACKENDS

@@ -1,7 +1,6 @@
 """Variables and get_variable: values, names, sharing, errors."""
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.graph.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 

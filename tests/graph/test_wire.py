@@ -1,7 +1,6 @@
 """GraphDef: round trips, import rules, corrupt input."""
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.graph import wire
 from ringflow.graph.errors import AlreadyExistsError, DataLossError, Error, InvalidArgumentError, NotFoundError

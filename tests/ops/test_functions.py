@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 import ringflow as rf
 from ringflow.graph.errors import InvalidArgumentError, NotFoundError
-from ringflow.graph.ops import api as ops
-from ringflow.graph.ops import core, reductions
+from ringflow.graph.ops import api as ops, core, reductions
 from ringflow.graph.session import BACKENDS
 
 RNG = np.random.default_rng(5)
