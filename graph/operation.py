@@ -221,6 +221,7 @@ def creation_site() -> tuple[str, int] | None:
 def at_site(error: Error, site: tuple[str, int] | None) -> Error:
     """`error` with `` Created at file:line.`` appended to its text."""
     if site and "Created at" not in error.message:
-        error.message += f" Created at {site[0]}:{site[1]}."
+        stop = "" if error.message.endswith((".", "?", "!")) else "."
+        error.message += f"{stop} Created at {site[0]}:{site[1]}."
         error.args = (error.message,)
     return error
