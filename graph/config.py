@@ -27,6 +27,10 @@ def _count(text: str) -> int:
     return value
 
 
+def _count_or_auto(text: str) -> int:
+    return 0 if text == "auto" else _count(text)
+
+
 def _switch(text: str) -> bool:
     return {"1": True, "0": False, "true": True, "false": False, "on": True, "off": False}[text.lower()]
 
@@ -64,9 +68,9 @@ SETTINGS = {
                 "default: ringflow/allreduce.json in $XDG_CACHE_HOME or ~/.cache", str),
         Setting("RINGFLOW_SHARED_MEMORY", "1", "0 or 1",
                 "whether ranks of one node exchange data in shared memory", _switch),
-        Setting("RINGFLOW_BUCKET_BYTES", "4194304", "bytes >= 1",
-                "how much of the gradients is reduced at once; the same on "
-                "every rank", _count),
+        Setting("RINGFLOW_BUCKET_BYTES", "auto", "bytes >= 1, or auto",
+                "how much of the gradients is reduced at once, the same on every rank; auto: decided by the costs of "
+                "the operations and of the link", _count_or_auto),
         Setting("RINGFLOW_ISA", "avx512", "baseline, avx2, avx512",
                 "the widest vector instructions that kernels may use",
                 _one_of("baseline", "avx2", "avx512")),
@@ -109,8 +113,9 @@ def cache_folder() -> Path:
 def mpi_settings() -> dict[str, str]:
     """The MCA and UCX variables of this process: they belong to every published time."""
     prefixes = ("OMPI_MCA_", "PRTE_MCA_", "PMIX_MCA_", "UCX_", "MPIR_CVAR_", "I_MPI_")
-    # what mpirun sets itself for every process says nothing
-    own = ("OMPI_MCA_orte", "OMPI_MCA_ess", "PMIX_MCA_mca_base_component_show_load_errors", "PRTE_MCA_prte_")
+    # set by mpirun itself, for every process
+    own = ("OMPI_MCA_PREFIXES", "OMPI_MCA_cpu_type", "OMPI_MCA_initial_wdir", "OMPI_MCA_num_procs", "OMPI_MCA_orte_",
+           "OMPI_MCA_ess", "PMIX_MCA_mca_base_component_show_load_errors", "PRTE_MCA_prte_")
     return {name: text for name, text in sorted(os.environ.items())
             if name.startswith(prefixes) and not name.startswith(own)}
 
