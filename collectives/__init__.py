@@ -1,14 +1,14 @@
 """How processes agree: communicators, and the world of the processes that were launched together."""
-from . import loopback as loopback
-from . import passes as passes
+from . import loopback as loopback, passes as passes
 from .communicator import Communicator as Communicator
-from .ops import all_gather as all_gather
-from .ops import all_reduce as all_reduce
-from .ops import broadcast as broadcast
+from .ops import all_gather as all_gather, all_reduce as all_reduce, broadcast as broadcast
+from .report import describe as describe, measure as measure
 from .strategies import distribute as distribute
-from .world import current as current
-from .world import init as init
-from .world import local_rank as local_rank
-from .world import local_size as local_size
-from .world import rank as rank
-from .world import size as size
+from .world import (
+    current as current,
+    init as init,
+    local_rank as local_rank,
+    local_size as local_size,
+    rank as rank,
+    size as size,
+)

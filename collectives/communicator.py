@@ -28,6 +28,7 @@ class Communicator:
         self.local_rank = local_rank
         self.local_size = local_size
         self.agreed: set[bytes] = set()  # hashes of programs that all ranks have shown to be the same (consensus.py)
+        self.remembered: dict[Any, Any] = {}  # what ranks have decided together: the link's costs, buckets (buckets.py)
 
     @cached_property
     def native(self) -> Any:
@@ -166,7 +167,9 @@ def _copy(x: Any) -> np.ndarray:
 
 
 def _core() -> Any:
-    from ringflow import _core as core
-    from ringflow import kernels as kernels  # loads BLAS, which _core is linked to
+    from ringflow import (
+        _core as core,
+        kernels as kernels,  # loads BLAS, which _core is linked to
+    )
 
     return core

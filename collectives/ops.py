@@ -85,10 +85,13 @@ def _(op: Operation) -> list[TensorShape]:
 _BUCKET = {"bucket": attr("int"), "elements": attr("list(int)")}
 
 
-@define("_BucketReduce(inputs: N*T)", T=BUCKETED, op=attr("string", "sum", ("sum", "mean")), stateful=True,
-        differentiable=False, **_BUCKET)
+@define("_BucketReduce(inputs: N*T)", T=BUCKETED, op=attr("string", "sum", ("sum", "mean")), overlap=True,
+        stateful=True, differentiable=False, **_BUCKET)
 def bucket_reduce(inputs: list[Array], *, bucket: int, state: State, op: Operation) -> None:
-    """Begins the reduction of bucket number `bucket` over the ranks; `elements`: of each input."""
+    """Begins the reduction of bucket number `bucket` over the ranks; `elements`: of each input.
+
+    overlap: false where the wait follows at once, so that the waiting thread had better do it itself.
+    """
     group = communicator_of(op.graph)
     started = state.containers.setdefault("_buckets", {})
     started[bucket] = [x if group.size == 1 else group.allreduce(x, op.attrs["op"]) for x in inputs]

@@ -205,6 +205,11 @@ class _Plan:
         except Error as e:
             raise self._located(e) from None
 
+    def forget(self) -> None:
+        """Drops the executables: the next run makes them anew."""
+        self._by_shape.clear()
+        self._any_shape = None
+
     def _array(self, i: int, value: Any) -> Any:
         t = self.feeds[i]
         if isinstance(value, (Tensor, Operation)):
