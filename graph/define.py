@@ -90,10 +90,11 @@ class Op(OpDef):
                                                "items, "
                                                f"'{a.number_attr}' is {attrs[a.number_attr]}")
             wanted = a.dtype or types.get(a.type_attr)
+            by_ref = a.is_ref or a.dtype is dtypes.resource
             if a.is_list:
-                inputs.extend([convert_to_tensor(v, wanted, as_ref=a.is_ref) for v in value])
+                inputs.extend([convert_to_tensor(v, wanted, as_ref=by_ref) for v in value])
             else:
-                inputs.append(convert_to_tensor(value, wanted, as_ref=a.is_ref))
+                inputs.append(convert_to_tensor(value, wanted, as_ref=by_ref))
         for type_attr, dtype in types.items():
             attrs.setdefault(type_attr, dtype)
         return inputs, attrs

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from . import dtypes
 from .errors import Error, FailedPreconditionError, InternalError
 from .graph import Graph
 from .operation import Operation
@@ -55,7 +56,7 @@ def evaluate(op: Operation, inputs: Sequence[Any], state: State | None = None) -
     args: list[Any] = []
     for arg in definition.inputs:
         span = inputs[op.span(arg.name)]
-        if not arg.is_ref:
+        if not arg.is_ref and arg.dtype is not dtypes.resource:
             span = [x.read() if isinstance(x, Ref) else x for x in span]
         args.append(list(span) if arg.is_list else span[0])
     attrs: dict[str, Any] = {}

@@ -18,13 +18,11 @@ struct Row {
   void operator()(char* to, const char* from) const { std::memcpy(to, from, bytes); }
 };
 
-// to[i] = from[index[i]], rows of `bytes`. The next rows are fetched early: their addresses are known, the
-// hardware cannot guess them.
+// to[i] = from[index[i]], rows of `bytes`.
 template <class Index, class Copy>
 void gather_rows(const char* from, const Index* index, int64_t n, int64_t bytes, char* to, const Copy& copy) {
-  constexpr int64_t kAhead = 8;
   for (int64_t i = 0; i < n; ++i) {
-    if (i + kAhead < n) __builtin_prefetch(from + static_cast<int64_t>(index[i + kAhead]) * bytes);
+    if (i + kRowsAhead < n) fetch_row<false>(from + static_cast<int64_t>(index[i + kRowsAhead]) * bytes, bytes);
     copy(to + i * bytes, from + static_cast<int64_t>(index[i]) * bytes);
   }
 }
@@ -37,6 +35,8 @@ void gather(const char* from, const Index* index, int64_t n, int64_t bytes, char
     case 16: return gather_rows(from, index, n, bytes, to, FixedRow<16>());
     case 32: return gather_rows(from, index, n, bytes, to, FixedRow<32>());
     case 64: return gather_rows(from, index, n, bytes, to, FixedRow<64>());
+    case 128: return gather_rows(from, index, n, bytes, to, FixedRow<128>());
+    case 256: return gather_rows(from, index, n, bytes, to, FixedRow<256>());
     default: return gather_rows(from, index, n, bytes, to, Row{static_cast<size_t>(bytes)});
   }
 }
@@ -47,8 +47,9 @@ Kernel gather_v2(const Node& node) {
   return [batch_attr](Context& c) {
     const Tensor &params = c.input(0), &indices = c.input(1);
     const Shape &p = params.shape(), &q = indices.shape();
-    const int axis = c.num_inputs() > 2 ? axis_of(c, int_scalar(c, 2), p.rank()) : 0;
     const int batch = static_cast<int>(batch_attr < 0 ? batch_attr + q.rank() : batch_attr);
+    const int axis = c.num_inputs() > 2 ? axis_of(c, int_scalar(c, 2), p.rank()) : batch;
+    check(axis < p.rank(), "[", c.node().op, "] params must have rows: their shape is ", p);
     check(batch >= 0 && batch <= axis && batch <= q.rank(), "[GatherV2] batch_dims ", batch_attr,
           " must not exceed axis ", axis, " nor the rank of indices ", q);
     for (int i = 0; i < batch; ++i)
@@ -194,6 +195,7 @@ Kernel dynamic_stitch(const Node&) {
 }
 
 RF_KERNEL_ANY("GatherV2", None, gather_v2)
+RF_KERNEL_ANY("ResourceGather", None, gather_v2)
 RF_KERNEL_ANY("GatherNd", None, gather_nd)
 RF_KERNEL("ScatterNd", scatter_nd, float, double, int32_t, int64_t)
 RF_KERNEL_ANY("DynamicPartition", None, dynamic_partition)

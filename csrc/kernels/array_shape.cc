@@ -184,6 +184,7 @@ Kernel broadcast_gradient_args(const Node&) {
 }
 
 RF_KERNEL_ANY("Shape", None, shape)
+RF_KERNEL_ANY("VariableShape", None, shape)
 RF_KERNEL_ANY("ShapeN", None, shape)
 RF_KERNEL_ANY("Size", None, size)
 RF_KERNEL_ANY("Rank", None, rank)

@@ -84,8 +84,9 @@ class Context {
   }
   // Output i is this tensor (sharing its memory). Only for kernels registered as ALIAS, or for fresh tensors.
   void set_output(int i, const Tensor& tensor) { outputs_[i].own = tensor; }
-  // Output i refers to a variable.
+  // Output i refers to a variable, or is a handle to it. Update ops of resource variables have no such output.
   void set_ref_output(int i, Variable& variable) {
+    if (i >= num_outputs_) return;
     outputs_[i].variable = &variable;
     outputs_[i].tensor = &variable.value;
   }

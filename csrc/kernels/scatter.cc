@@ -31,7 +31,10 @@ struct Scatter {
       visit_index(indices.dtype(), [&](auto tag) {
         const auto* index = indices.data<typename decltype(tag)::type>();
         check_indices(c, index, n, v.dim(0));
+        const int64_t bytes = inner * static_cast<int64_t>(sizeof(T));
         for (int64_t i = 0; i < n; ++i) {
+          if (i + kRowsAhead < n)
+            fetch_row<true>(reinterpret_cast<char*>(out + static_cast<int64_t>(index[i + kRowsAhead]) * inner), bytes);
           T* row = out + static_cast<int64_t>(index[i]) * inner;
           if (scalar)
             for (int64_t j = 0; j < inner; ++j) row[j] = F()(row[j], *in);
@@ -46,6 +49,9 @@ struct Scatter {
 
 RF_KERNEL("ScatterAdd", Scatter<formula::Add>::make, float, double, int32_t, int64_t)
 RF_KERNEL("ScatterSub", Scatter<formula::Sub>::make, float, double, int32_t, int64_t)
+RF_KERNEL_BY("ResourceScatterAdd", "dtype", Scatter<formula::Add>::make, float, double, int32_t, int64_t)
+RF_KERNEL_BY("ResourceScatterSub", "dtype", Scatter<formula::Sub>::make, float, double, int32_t, int64_t)
+RF_KERNEL_BY("ResourceScatterUpdate", "dtype", Scatter<Replace>::make, float, double, int32_t, int64_t)
 RF_KERNEL("ScatterUpdate", Scatter<Replace>::make, float, double, int32_t, int64_t)
 
 }  // namespace

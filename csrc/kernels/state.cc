@@ -1,4 +1,4 @@
-// Variables: VariableV2, IsVariableInitialized, Assign, AssignAdd, AssignSub.
+// Variables: behind references (VariableV2, Assign, ...) and behind handles (VarHandleOp, ReadVariableOp, ...).
 //
 // A variable lives in its container under shared_name, or else the node's name. Threading: the graph orders every
 // read of a variable against its updates by control edges; kernels take no lock.
@@ -23,13 +23,25 @@ Kernel is_variable_initialized(const Node&) {
   return [](Context& c) { *c.output(0, Shape()).data<bool>() = c.variable(0).value.initialized(); };
 }
 
+// The value itself, or a copy where the graph says that an update comes between this read and a use of it.
+Kernel read_variable(const Node& node) {
+  const bool copy = node.attr<bool>("_copy", false);
+  return [copy](Context& c) {
+    const Tensor& value = c.mutable_input(0);
+    if (!copy) return c.set_output(0, value);
+    Tensor snapshot(value.dtype(), value.shape());
+    if (value.bytes() != 0) std::memcpy(snapshot.raw(), value.raw(), value.bytes());
+    c.set_output(0, snapshot);
+  };
+}
+
 Kernel assign(const Node& node) {
-  const bool validate_shape = node.attr<bool>("validate_shape", true);
+  const bool validate_shape = node.attr<bool>("validate_shape", node.op == "Assign");
   return [validate_shape](Context& c) {
     Variable& v = c.variable(0);
     const Tensor& value = c.input(1);
     if (v.value.initialized() && (v.value.shape() != value.shape() || v.value.dtype() != value.dtype())) {
-      check(!validate_shape && v.value.dtype() == value.dtype(), "[Assign] value must have the variable's shape and dtype, ",
+      check(!validate_shape && v.value.dtype() == value.dtype(), "[", c.node().op, "] value must have the variable's shape and dtype, ",
             v.value.shape(), " ", name_of(v.value.dtype()), ": got ", value.shape(), " ", name_of(value.dtype()),
             ". Fix: assign the same shape, or set validate_shape=False");
       v.value = Tensor();
@@ -70,6 +82,12 @@ struct AssignUpdate {
 RF_KERNEL_ANY("VariableV2", None, variable)
 RF_KERNEL_ANY("IsVariableInitialized", None, is_variable_initialized)
 RF_KERNEL_ANY("Assign", None, assign)
+RF_KERNEL_ANY("VarHandleOp", None, variable)
+RF_KERNEL_ANY("VarIsInitializedOp", None, is_variable_initialized)
+RF_KERNEL_ANY("ReadVariableOp", Alias, read_variable)
+RF_KERNEL_ANY("AssignVariableOp", None, assign)
+RF_KERNEL_BY("AssignAddVariableOp", "dtype", AssignUpdate<formula::Add>::make, float, double, int32_t, int64_t)
+RF_KERNEL_BY("AssignSubVariableOp", "dtype", AssignUpdate<formula::Sub>::make, float, double, int32_t, int64_t)
 RF_KERNEL("AssignAdd", AssignUpdate<formula::Add>::make, float, double, int32_t, int64_t)
 RF_KERNEL("AssignSub", AssignUpdate<formula::Sub>::make, float, double, int32_t, int64_t)
 

@@ -52,9 +52,22 @@ void dense(Context& c, const Rule& rule, int slots, int grad_input) {
   c.set_ref_output(0, c.variable(0));
 }
 
-// Sparse: rows of the variable and of its slot.
 template <class T, class Rule>
-void sparse(Context& c, const Rule& rule, int grad_input, int indices_input) {
+void rows(const Rule& rule, int64_t n, const T* g, T* const (&s)[3], int64_t at) {
+  if constexpr (std::is_invocable_v<Rule, T&, T&, T>) {
+    T *p = s[0] + at, *q = s[1] + at;
+#pragma GCC ivdep
+    for (int64_t j = 0; j < n; ++j) rule(p[j], q[j], g[j]);
+  } else {
+    T *p = s[0] + at, *q = s[1] + at, *r = s[2] + at;
+#pragma GCC ivdep
+    for (int64_t j = 0; j < n; ++j) rule(p[j], q[j], r[j], g[j]);
+  }
+}
+
+// Sparse: rows of the variable and of its slots.
+template <class T, class Rule>
+void sparse(Context& c, const Rule& rule, int slots, int grad_input, int indices_input) {
   Tensor& var = c.mutable_input(0);
   const Tensor &g = c.input(grad_input), &indices = c.input(indices_input);
   check(var.shape().rank() >= 1, "[", c.node().op, "] var must have at least one dimension");
@@ -63,19 +76,20 @@ void sparse(Context& c, const Rule& rule, int grad_input, int indices_input) {
   check(indices.shape().rank() == 1 && g.shape() == expected, "[", c.node().op,
         "] indices must be a vector and the gradient have the shape ", expected, ": got ", indices.shape(), " and ",
         g.shape());
-  T *v = var.data<T>(), *accum = slot<T>(c, 1, var.shape());
+  T* s[3] = {var.data<T>(), nullptr, nullptr};
+  for (int k = 1; k < slots; ++k) s[k] = slot<T>(c, k, var.shape());
   const int64_t inner = var.shape().product(1, var.shape().rank()), n = indices.num_elements();
+  const int64_t bytes = inner * static_cast<int64_t>(sizeof(T));
   const T* in = g.data<T>();
   visit_index(indices.dtype(), [&](auto tag) {
     const auto* index = indices.data<typename decltype(tag)::type>();
     check_indices(c, index, n, var.dim(0));
-    vectorised([=] {
+    vectorised([=, &s] {
       for (int64_t i = 0; i < n; ++i) {
-        const int64_t at = static_cast<int64_t>(index[i]) * inner;
-        T *p = v + at, *q = accum + at;
-        const T* d = in + i * inner;
-#pragma GCC ivdep
-        for (int64_t j = 0; j < inner; ++j) rule(p[j], q[j], d[j]);
+        if (i + kRowsAhead < n)
+          for (int k = 0; k < slots; ++k)
+            fetch_row<true>(reinterpret_cast<char*>(s[k] + static_cast<int64_t>(index[i + kRowsAhead]) * inner), bytes);
+        rows(rule, inner, in + i * inner, s, static_cast<int64_t>(index[i]) * inner);
       }
     });
   });
@@ -125,24 +139,107 @@ Kernel rms_prop(const Node&) {
 template <class T>
 Kernel sparse_momentum(const Node& node) {
   if (node.attr<bool>("use_nesterov", false))
-    return [](Context& c) { sparse<T>(c, rule::Momentum<T, true>{hyper<T>(c, 2), hyper<T>(c, 5)}, 3, 4); };
-  return [](Context& c) { sparse<T>(c, rule::Momentum<T, false>{hyper<T>(c, 2), hyper<T>(c, 5)}, 3, 4); };
+    return [](Context& c) { sparse<T>(c, rule::Momentum<T, true>{hyper<T>(c, 2), hyper<T>(c, 5)}, 2, 3, 4); };
+  return [](Context& c) { sparse<T>(c, rule::Momentum<T, false>{hyper<T>(c, 2), hyper<T>(c, 5)}, 2, 3, 4); };
 }
 
 template <class T>
 Kernel sparse_adagrad(const Node& node) {
   if (node.attr<bool>("update_slots", true))
-    return [](Context& c) { sparse<T>(c, rule::Adagrad<T, true>{hyper<T>(c, 2)}, 3, 4); };
-  return [](Context& c) { sparse<T>(c, rule::Adagrad<T, false>{hyper<T>(c, 2)}, 3, 4); };
+    return [](Context& c) { sparse<T>(c, rule::Adagrad<T, true>{hyper<T>(c, 2)}, 2, 3, 4); };
+  return [](Context& c) { sparse<T>(c, rule::Adagrad<T, false>{hyper<T>(c, 2)}, 2, 3, 4); };
 }
 
-RF_KERNEL("ApplyGradientDescent", gradient_descent, float, double)
-RF_KERNEL("ApplyMomentum", momentum, float, double)
-RF_KERNEL("ApplyAdagrad", adagrad, float, double)
-RF_KERNEL("ApplyAdam", adam, float, double)
-RF_KERNEL("ApplyRMSProp", rms_prop, float, double)
-RF_KERNEL("SparseApplyMomentum", sparse_momentum, float, double)
-RF_KERNEL("SparseApplyAdagrad", sparse_adagrad, float, double)
+template <class T, bool kSparse>
+Kernel adagrad_v2(const Node& node) {
+  const bool update = node.attr<bool>("update_slots", true);
+  return [update](Context& c) {
+    const T lr = hyper<T>(c, 2), epsilon = hyper<T>(c, 3);
+    const auto step = [&](const auto& rule) {
+      if constexpr (kSparse)
+        sparse<T>(c, rule, 2, 4, 5);
+      else
+        dense<T>(c, rule, 2, 4);
+    };
+    if (update)
+      step(rule::AdagradV2<T, true>{lr, epsilon});
+    else
+      step(rule::AdagradV2<T, false>{lr, epsilon});
+  };
+}
+
+template <class T, bool kSparse>
+Kernel ftrl(const Node& node) {
+  const bool scaled = node.attr<bool>("multiply_linear_by_lr", false);
+  return [scaled](Context& c) {
+    constexpr int first = kSparse ? 5 : 4;
+    const T lr = hyper<T>(c, first), l1 = hyper<T>(c, first + 1), l2 = hyper<T>(c, first + 2);
+    const T power = hyper<T>(c, first + 3);
+    const auto step = [&](const auto& rule) {
+      if constexpr (kSparse)
+        sparse<T>(c, rule, 3, 3, 4);
+      else
+        dense<T>(c, rule, 3, 3);
+    };
+    const bool root = power == T(-0.5);
+    if (root && scaled) return step(rule::Ftrl<T, true, true>{lr, l1, l2, power});
+    if (root) return step(rule::Ftrl<T, true, false>{lr, l1, l2, power});
+    if (scaled) return step(rule::Ftrl<T, false, true>{lr, l1, l2, power});
+    step(rule::Ftrl<T, false, false>{lr, l1, l2, power});
+  };
+}
+
+template <class T, bool kSparse>
+Kernel adadelta(const Node&) {
+  return [](Context& c) {
+    const rule::Adadelta<T> rule{hyper<T>(c, 3), hyper<T>(c, 4), hyper<T>(c, 5)};
+    if constexpr (kSparse)
+      sparse<T>(c, rule, 3, 6, 7);
+    else
+      dense<T>(c, rule, 3, 6);
+  };
+}
+
+template <class T>
+Kernel sparse_rms_prop(const Node&) {
+  return [](Context& c) {
+    const T lr = hyper<T>(c, 3), rho = hyper<T>(c, 4), mu = hyper<T>(c, 5), epsilon = hyper<T>(c, 6);
+    sparse<T>(c, rule::RmsProp<T>{lr, T(1) - rho, mu, epsilon}, 3, 7, 8);
+  };
+}
+
+template <class T>
+Kernel dense_adagrad_v2(const Node& node) { return adagrad_v2<T, false>(node); }
+template <class T>
+Kernel sparse_adagrad_v2(const Node& node) { return adagrad_v2<T, true>(node); }
+template <class T>
+Kernel dense_ftrl(const Node& node) { return ftrl<T, false>(node); }
+template <class T>
+Kernel sparse_ftrl(const Node& node) { return ftrl<T, true>(node); }
+template <class T>
+Kernel dense_adadelta(const Node& node) { return adadelta<T, false>(node); }
+template <class T>
+Kernel sparse_adadelta(const Node& node) { return adadelta<T, true>(node); }
+
+// One kernel serves an update through references and its twin through handles.
+#define RF_UPDATE(OP, FN)             \
+  RF_KERNEL(OP, FN, float, double)    \
+  RF_KERNEL("Resource" OP, FN, float, double)
+
+RF_UPDATE("ApplyGradientDescent", gradient_descent)
+RF_UPDATE("ApplyMomentum", momentum)
+RF_UPDATE("ApplyAdagrad", adagrad)
+RF_UPDATE("ApplyAdagradV2", dense_adagrad_v2)
+RF_UPDATE("ApplyAdam", adam)
+RF_UPDATE("ApplyRMSProp", rms_prop)
+RF_UPDATE("ApplyFtrl", dense_ftrl)
+RF_UPDATE("ApplyAdadelta", dense_adadelta)
+RF_UPDATE("SparseApplyMomentum", sparse_momentum)
+RF_UPDATE("SparseApplyAdagrad", sparse_adagrad)
+RF_UPDATE("SparseApplyAdagradV2", sparse_adagrad_v2)
+RF_UPDATE("SparseApplyRMSProp", sparse_rms_prop)
+RF_UPDATE("SparseApplyFtrl", sparse_ftrl)
+RF_UPDATE("SparseApplyAdadelta", sparse_adadelta)
 
 }  // namespace
 }  // namespace rf

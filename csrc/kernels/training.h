@@ -4,6 +4,8 @@
 // the contract: a dense step and a sparse step over all rows give the same bits.
 #pragma once
 
+#include <cmath>
+
 #include "kernels/vector_math.h"
 
 namespace rf::rule {
@@ -34,6 +36,48 @@ struct Adagrad {
     const T a = kUpdateSlots ? accum + g * g : accum;
     accum = a;
     var -= lr * g / math::sqrt(a);
+  }
+};
+
+// The same with var -= lr * g / (sqrt(accum) + epsilon)
+template <class T, bool kUpdateSlots>
+struct AdagradV2 {
+  T lr, epsilon;
+  void operator()(T& var, T& accum, T g) const {
+    const T a = kUpdateSlots ? accum + g * g : accum;
+    accum = a;
+    var -= lr * g / (math::sqrt(a) + epsilon);
+  }
+};
+
+// a = accum + g^2;  linear += g - (a^-p - accum^-p) / lr * var;  accum = a;  var = 0 where |linear| <= l1, else
+// (sign(linear) l1 - linear) / (a^-p / lr + 2 l2). With kScaled all terms of `linear` are lr times as large.
+template <class T, bool kSquareRoot, bool kScaled>
+struct Ftrl {
+  T lr, l1, l2, lr_power;
+  T raised(T x) const { return kSquareRoot ? math::sqrt(x) : std::pow(x, -lr_power); }
+  void operator()(T& var, T& accum, T& linear, T g) const {
+    const T a = accum + g * g, now = raised(a), change = now - raised(accum);
+    const T z = linear + (kScaled ? g * lr - change * var : g - change / lr * var);
+    const T bound = kScaled ? l1 * lr : l1, quadratic = kScaled ? now + 2 * l2 * lr : now / lr + 2 * l2;
+    const T size = z < T(0) ? -z : z, target = (z < T(0) ? -bound : bound) - z;
+    accum = a;
+    linear = z;
+    var = size > bound ? target / quadratic : T(0);
+  }
+};
+
+// accum = rho accum + (1 - rho) g^2;  u = g sqrt(delta + epsilon) / sqrt(accum + epsilon);  var -= lr * u;
+// delta = rho delta + (1 - rho) u^2
+template <class T>
+struct Adadelta {
+  T lr, rho, epsilon;
+  void operator()(T& var, T& accum, T& delta, T g) const {
+    const T a = accum * rho + g * g * (T(1) - rho);
+    const T u = math::sqrt(delta + epsilon) / math::sqrt(a + epsilon) * g;
+    accum = a;
+    delta = delta * rho + u * u * (T(1) - rho);
+    var -= lr * u;
   }
 };
 

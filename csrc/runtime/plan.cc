@@ -157,7 +157,7 @@ class Planner {
   void give_storage(const PlanNode& p, Value& v, size_t k, bool ref, int position) {
     Storage s;
     s.first = s.last = position;
-    ref = ref || p.node.op == "VariableV2" || (k == 0 && passes_variable_on(p));
+    ref = ref || p.node.op == "VariableV2" || p.node.op == "VarHandleOp" || (k == 0 && passes_variable_on(p));
     if (p.node.op == "_Arg") {
       s.place = Place::Feed;
     } else if (p.node.op == "Const") {

@@ -19,6 +19,7 @@ from . import (
     random as random,
     reduce as reduce,
     reductions as reductions,
+    resource as resource,
     segment as segment,
     shape_ops as shape_ops,
     slicing as slicing,

@@ -53,6 +53,17 @@ def unknown_shape(op: Operation) -> list[TensorShape]:
     return [UNKNOWN] * len(op.outputs)
 
 
+def variable_shape(handle: Tensor) -> TensorShape:
+    """The shape of the variable behind a handle (where its VarHandleOp is in sight) or a reference."""
+    op = handle.op
+    while op.type != "VarHandleOp" and op.inputs and op.inputs[0].dtype is handle.dtype and handle.dtype.kind == "h":
+        op = op.inputs[0].op
+    if op.type == "VarHandleOp":
+        shape: TensorShape = op.attrs["shape"]
+        return shape
+    return UNKNOWN if handle.dtype.kind == "h" else handle.shape
+
+
 # ---- checks for shape rules
 def arg_name(op: Operation, index: int) -> str:
     """The name in the signature of flat input `index`; ``values[2]`` inside a list."""

@@ -71,6 +71,9 @@ class Case:
         return arrays
 
     def _dtype(self, arg: Any, value: Any) -> DType:
+        if arg.dtype is dtypes.resource:  # the values of the variable behind the handle
+            attrs = self.attrs()
+            return dtypes.as_dtype(attrs.get("dtype", attrs.get("T", dtypes.float32)))
         if arg.dtype is not None:
             return arg.dtype
         if arg.type_attr:
@@ -109,7 +112,7 @@ class Case:
         arrays = self.arrays()
         sources = source_nodes(graph, self, arrays, [a.shape for a in arrays])
         op = self.build(graph, sources)
-        refs = [i for i, arg in enumerate(self.input_args()) if arg.is_ref]
+        refs = [i for i, arg in enumerate(self.input_args()) if names_variable(arg)]
         values: list[Any] = list(arrays)
         for i in refs:
             values[i] = Ref(state, "", f"v{i}")
@@ -118,14 +121,20 @@ class Case:
         return ([o.value if isinstance(o, Ref) else o for o in outputs], [values[i].value for i in refs])
 
 
+def names_variable(arg: Any) -> bool:
+    """Whether the argument is a reference or a handle."""
+    return arg.is_ref or arg.dtype is dtypes.resource
+
+
 def source_nodes(graph: Graph, case: Case, arrays: list[Any], shapes: list[Any], constants: list[bool] | None = None
                  ) -> list[Any]:
-    """A tensor for each flat input: a variable for a reference, a constant where asked, else a placeholder."""
+    """A tensor for each flat input: a variable for a name of one, a constant where asked, else a placeholder."""
     tensors = []
     for i, (arg, array, value) in enumerate(zip(case.input_args(), arrays, case.flat_inputs())):
         dtype = case._dtype(arg, value)
-        if arg.is_ref:
-            node = graph.create_op("VariableV2", [], {"shape": TensorShape(array.shape), "dtype": dtype}, f"v{i}")
+        if names_variable(arg):
+            kind = "VariableV2" if arg.is_ref else "VarHandleOp"
+            node = graph.create_op(kind, [], {"shape": TensorShape(array.shape), "dtype": dtype}, f"v{i}")
         elif constants is not None and constants[i]:
             node = graph.create_op("Const", [], {"value": array, "dtype": dtype}, f"c{i}")
         else:

@@ -17,7 +17,7 @@ from ringflow.graph.session import BACKENDS, Session
 from ringflow.graph.shapes import TensorShape
 from ringflow.graph.wire import import_graph_def, to_graph_def
 
-from .op_cases import FED_BY_RUNS, OUR_OPS, all_cases, as_plain, base_cases, source_nodes
+from .op_cases import FED_BY_RUNS, OUR_OPS, all_cases, as_plain, base_cases, names_variable, source_nodes
 
 HAS_CORE = importlib.util.find_spec("ringflow._core") is not None
 if HAS_CORE:
@@ -57,12 +57,17 @@ def run_in_session(case, backend, fed_everything):
         sources = source_nodes(graph, case, arrays, [None] * len(arrays), constants)
         op = case.build(graph, sources)
         feeds = {t: a for t, a in zip(sources, arrays) if t.op.type == "Placeholder"}
-        variables = [t for t, arg in zip(sources, args) if arg.is_ref]
+        variables = []
         for t, a, arg in zip(sources, arrays, args):
-            if arg.is_ref:
-                value = graph.create_op("Placeholder", [], {"dtype": t.dtype}, "initial").outputs[0]
-                session.run(graph.create_op("Assign", [t, value], {}, "initialise"), {value: a})
-        is_variable = op.type == "VariableV2"  # has no value before it is assigned
+            if names_variable(arg):
+                dtype = t.op.attrs["dtype"]
+                value = graph.create_op("Placeholder", [], {"dtype": dtype}, "initial").outputs[0]
+                assign = "Assign" if arg.is_ref else "AssignVariableOp"
+                session.run(graph.create_op(assign, [t, value], {}, "initialise"), {value: a})
+                read = "Identity" if arg.is_ref else "ReadVariableOp"
+                attrs = {} if arg.is_ref else {"dtype": dtype}
+                variables.append(graph.create_op(read, [t], attrs, "final").outputs[0])
+        is_variable = op.type in ("VariableV2", "VarHandleOp")  # has no value before it is assigned
         outputs = session.run([] if is_variable else list(op.outputs) or op, feeds)
         return (outputs if op.outputs and not is_variable else []), session.run(variables)
 
@@ -138,7 +143,7 @@ def test_interpreter_runs_the_reference(case):
 # ---- 2: gradients
 def float64_cases():
     def differentiable(c):
-        return (c.op.gradient_rule is not None and c.sample.gradient and not any(arg.is_ref for arg in c.input_args())
+        return (c.op.gradient_rule is not None and c.sample.gradient and not any(map(names_variable, c.input_args()))
                 and any(a.dtype == np.float64 for a in c.arrays())
                 and dtypes.float64 in c.op.output_dtypes(c.node_attrs()) and not c.refused())
     return [c for c in BASE if differentiable(c)]
