@@ -36,13 +36,14 @@ class Buffer {
   }
 
  private:
-  Buffer(void* data, size_t bytes, std::function<void()> release)
-      : data_(data), bytes_(bytes), release_(std::move(release)) {}
+  Buffer(void* data, size_t bytes, size_t capacity, std::function<void()> release)
+      : data_(data), bytes_(bytes), capacity_(capacity), release_(std::move(release)) {}
   ~Buffer();
 
   std::atomic<int> references_{1};
   void* data_;
   size_t bytes_;
+  size_t capacity_;  // of memory allocated here, else 0
   std::function<void()> release_;
 };
 
