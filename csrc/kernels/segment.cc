@@ -1,7 +1,7 @@
-// UnsortedSegmentSum and Unique.
+// UnsortedSegmentSum, Unique and _RepeatRows.
 #include <algorithm>
 #include <cstring>
-#include <unordered_map>
+#include <functional>
 #include <vector>
 
 #include "kernels/axes.h"
@@ -36,6 +36,30 @@ Kernel unsorted_segment_sum(const Node&) {
   };
 }
 
+// A hash table from values to the order of their first appearance: open addressing, at most half full.
+template <class T>
+class FirstAppearances {
+ public:
+  explicit FirstAppearances(int64_t n) {
+    while ((int64_t{1} << bits_) < 2 * n) ++bits_;
+    slots_.assign(size_t{1} << bits_, -1);
+  }
+  // The number of `value`, which becomes `fresh` where it has none. `value_of(number)` gives the value of a number.
+  template <class ValueOf>
+  int64_t number(T value, int64_t fresh, const ValueOf& value_of) {
+    const size_t mask = slots_.size() - 1;
+    // Fibonacci hashing of std::hash, which is the identity for integers
+    size_t at = static_cast<size_t>((std::hash<T>()(value) * uint64_t{0x9E3779B97F4A7C15}) >> (64 - bits_)) & mask;
+    while (slots_[at] >= 0 && !(value_of(slots_[at]) == value)) at = (at + 1) & mask;
+    if (slots_[at] < 0) slots_[at] = fresh;
+    return slots_[at];
+  }
+
+ private:
+  int bits_ = 1;
+  std::vector<int64_t> slots_;
+};
+
 // y: the distinct elements in the order of their first appearance; idx: where each element of x is in y.
 template <class T>
 Kernel unique(const Node&) {
@@ -45,16 +69,17 @@ Kernel unique(const Node&) {
     const int64_t n = x.num_elements();
     const T* in = x.data<T>();
     Tensor& positions = c.output(1, x.shape());
-    std::unordered_map<T, int64_t> seen;
-    seen.reserve(static_cast<size_t>(n));
+    FirstAppearances<T> seen(n);
     std::vector<T> distinct;
+    distinct.reserve(static_cast<size_t>(n));
     visit_index(positions.dtype(), [&](auto tag) {
       using Index = typename decltype(tag)::type;
       Index* at = positions.data<Index>();
       for (int64_t i = 0; i < n; ++i) {
-        const auto [entry, fresh] = seen.emplace(in[i], static_cast<int64_t>(distinct.size()));
-        if (fresh) distinct.push_back(in[i]);
-        at[i] = static_cast<Index>(entry->second);
+        const int64_t fresh = static_cast<int64_t>(distinct.size());
+        const int64_t number = seen.number(in[i], fresh, [&](int64_t k) { return distinct[static_cast<size_t>(k)]; });
+        if (number == fresh) distinct.push_back(in[i]);
+        at[i] = static_cast<Index>(number);
       }
     });
     Tensor& y = c.output(0, {static_cast<int64_t>(distinct.size())});
@@ -62,6 +87,25 @@ Kernel unique(const Node&) {
   };
 }
 
+// Each row of the input `repeats` times, one after another.
+Kernel repeat_rows(const Node& node) {
+  const int64_t repeats = node.attr<int64_t>("repeats");
+  return [repeats](Context& c) {
+    const Tensor& x = c.input(0);
+    check(x.shape().rank() >= 1 && repeats >= 0, "[_RepeatRows] rows must have a dimension and repeats be >= 0: got ",
+          x.shape(), " and ", repeats);
+    Shape shape = x.shape();
+    shape.set(0, x.dim(0) * repeats);
+    Tensor& y = c.output(0, shape);
+    const size_t bytes = static_cast<size_t>(x.shape().product(1, x.shape().rank())) * size_of(x.dtype());
+    const char* from = static_cast<const char*>(x.raw());
+    char* to = static_cast<char*>(y.raw());
+    for (int64_t i = 0; i < x.dim(0); ++i, from += bytes)
+      for (int64_t k = 0; k < repeats; ++k, to += bytes) std::memcpy(to, from, bytes);
+  };
+}
+
+RF_KERNEL_ANY("_RepeatRows", None, repeat_rows)
 RF_KERNEL("UnsortedSegmentSum", unsorted_segment_sum, float, double, int32_t, int64_t)
 RF_KERNEL("Unique", unique, float, double, int32_t, int64_t)
 
