@@ -15,6 +15,8 @@ from .optimizer import Optimizer
 class AdagradOptimizer(Optimizer):
     """a += g^2; w -= learning_rate * g / sqrt(a). Slot "accumulator", which starts at `initial_accumulator_value`."""
 
+    zero_rows_stay = True
+
     def __init__(self, learning_rate: Any, initial_accumulator_value: float = 0.1, use_locking: bool = False,
                  name: str = "Adagrad") -> None:
         super().__init__(name, use_locking, learning_rate=learning_rate)

@@ -26,6 +26,8 @@ class AdamOptimizer(Optimizer):
     A sparse gradient decays m and v of every row, as a dense gradient with zeros in the other rows would.
     """
 
+    zero_rows_stay = True
+
     def __init__(self, learning_rate: Any = 0.001, beta1: Any = 0.9, beta2: Any = 0.999, epsilon: Any = 1e-8,
                  use_locking: bool = False, name: str = "Adam") -> None:
         super().__init__(name, use_locking, learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon)

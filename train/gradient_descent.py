@@ -14,6 +14,8 @@ from .optimizer import Optimizer
 class GradientDescentOptimizer(Optimizer):
     """w -= learning_rate * g; only the gathered rows where the gradient is sparse."""
 
+    zero_rows_stay = True
+
     def __init__(self, learning_rate: Any, use_locking: bool = False, name: str = "GradientDescent") -> None:
         super().__init__(name, use_locking, learning_rate=learning_rate)
 

@@ -1,7 +1,7 @@
 """The allreduce strategy: every rank computes gradients of its own batch, the ranks' mean is applied everywhere.
 
     gradient -> update         becomes   gradient -> CollectiveReduce (mean) -> update
-    IndexedSlices -> update    becomes   values / P, indices -> CollectiveGather -> update
+    IndexedSlices -> update    becomes   values / P, indices -> CollectiveGather -> update, or a dense sum (sparse.py)
 
 The reduction stands where gradients leave ``compute_gradients``, so that clipping and decay see the gradient of the
 global batch, and P ranks of batch b equal one rank of batch P*b for a loss that is a mean over its batch. Variables
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from ringflow.graph.errors import GraphError
 from ringflow.graph.graph import Graph, GraphKeys
 from ringflow.graph.indexed_slices import IndexedSlices
@@ -24,16 +23,18 @@ from ringflow.graph.variables import Variable
 
 from ..attach import use_communicator
 from ..communicator import Communicator
-from ..ops import collective_bcast, collective_gather, collective_reduce, next_keys
+from ..ops import collective_bcast, collective_reduce, next_keys
+from ..sparse import check_choice, exchange, scale_rows_first
 from ..world import current
 
 NAME = "allreduce"
 
 
-def distribute(train_op: Operation, *, communicator: Communicator | None = None) -> Operation:
+def distribute(train_op: Operation, *, communicator: Communicator | None = None, sparse: str = "auto") -> Operation:
     """Makes `train_op` (of ``optimizer.minimize`` or ``apply_gradients``) train on all ranks; returns it.
 
     Call it once, on every rank, before the train op has run. `communicator`: default that of the launched world.
+    `sparse`: how IndexedSlices travel: "gather", "dense", or "auto", the one that costs fewer bytes (sparse.py).
     Raises: GraphError where `train_op` is no optimizer's, has run, or is distributed already.
 
     >>> train_op = rf.distribute(rf.train.AdamOptimizer().minimize(loss))  # doctest: +SKIP
@@ -42,6 +43,7 @@ def distribute(train_op: Operation, *, communicator: Communicator | None = None)
     if step.strategy:
         raise GraphError(f"[distribute] {train_op.name!r} is distributed already, by the {step.strategy} strategy."
                          f"{train_op.where} Fix: call distribute once", train_op.name)
+    check_choice(sparse)
     world = communicator or current()
     if world.size > 1:
         graph = train_op.graph
@@ -49,11 +51,22 @@ def distribute(train_op: Operation, *, communicator: Communicator | None = None)
         edges = _edges(step, needed)
         use_communicator(graph, world)
         with graph.as_default(), graph.name_scope(""), graph.control_dependencies(None), graph.name_scope(NAME):
+            slices: dict[Variable, IndexedSlices] = {}
             for tensor, (gradient, variable, users) in edges.items():
                 with graph.device(tensor.device):
-                    reduced = _collective(tensor, gradient, variable, world.size)
-                for op, index in users:
-                    op._update_input(index, reduced)
+                    if not isinstance(gradient, IndexedSlices):
+                        reduced = _mean(tensor, variable, world.size)
+                    else:
+                        if variable not in slices:
+                            rows_stay = getattr(step.optimizer, "zero_rows_stay", False)
+                            slices[variable] = exchange(gradient, variable, world.size, choice=sparse,
+                                                        zero_rows_stay=rows_stay)
+                        reduced = slices[variable].indices if tensor is gradient.indices else slices[variable].values
+                _read_instead(users, reduced)
+            for gradient in slices.values():
+                for tensor, scaled in scale_rows_first(gradient.values).items():
+                    _read_instead([(op, i) for op in tensor.consumers for i, t in enumerate(op.inputs) if t is tensor],
+                                  scaled)
             _broadcast_at_start(graph, needed, world.size)
     step.strategy = NAME
     return train_op
@@ -81,17 +94,16 @@ def _edges(step: TrainStep, needed: set[Operation]) -> Edges:
     return edges
 
 
-def _collective(tensor: Tensor, gradient: Any, variable: Variable, size: int) -> Tensor:
-    name = variable.op.name
-    keys = next_keys(tensor.graph, size)
-    if not isinstance(gradient, IndexedSlices):
-        reduced: Tensor = collective_reduce(tensor, merge_op="Add", final_op="Div", name=name, **keys)
-        reduced.set_shape(variable.shape)
-        return reduced
-    if tensor is gradient.indices:
-        return collective_gather(tensor, name=f"{name}/indices", **keys)
-    scaled = build("Mul", tensor, np.array(1 / size, tensor.dtype.as_numpy_dtype), name=f"{name}/scaled")
-    return collective_gather(scaled, name=f"{name}/values", **keys)
+def _mean(tensor: Tensor, variable: Variable, size: int) -> Tensor:
+    reduced: Tensor = collective_reduce(tensor, merge_op="Add", final_op="Div", name=variable.op.name,
+                                        **next_keys(tensor.graph, size))
+    reduced.set_shape(variable.shape)
+    return reduced
+
+
+def _read_instead(places: list[tuple[Operation, int]], tensor: Tensor) -> None:
+    for op, index in places:
+        op._update_input(index, tensor)
 
 
 def _broadcast_at_start(graph: Graph, needed: set[Operation], size: int) -> None:
