@@ -3,7 +3,11 @@
 An uncaught exception: the first rank to fail prints its traceback, tells the others (their collectives throw
 AbortedError with its text), gives them a few seconds to say so, then calls MPI_Abort, which also ends ranks that are in
 no collective. `sys.exit(code != 0)` likewise. A rank that ends without an error is marked as gone, so that nobody waits
-for it. Installed by `init` in a world of several processes; the program's own excepthook still prints the traceback.
+for it; so is one that raises SystemExit itself, whose code Python shows to nobody. Installed by `init` in a world of
+several processes; the program's own excepthook still prints the traceback.
+
+A thread looks after the process meanwhile (supervise): it sees peers die, and shows where this rank is when others
+wait for it.
 """
 from __future__ import annotations
 
@@ -13,43 +17,64 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
+from ringflow.graph.errors import DeadlineExceededError
+
 from .communicator import Communicator
+from .joining import say
 
 GRACE_S = 3.0  # for the others to report before they are killed
-
-
-def install(communicator: Communicator, kill_all: Callable[[int], object]) -> None:
-    """kill_all(code): ends every process of the job; MPI_Abort."""
-    Ending(communicator, kill_all)
+LATE_GRACE_S = 1.0  # the same after a deadline: some will not
+_OWN = os.path.dirname(__file__)
+_MOST_FRAMES = 6
 
 
 class Ending:
-    def __init__(self, communicator: Communicator, kill_all: Callable[[int], object]) -> None:
-        self.communicator = communicator
+    """`who`: "rank 1/4 on node7". `kill_all(code)` ends every process of the job; MPI_Abort."""
+
+    def __init__(self, who: str, kill_all: Callable[[int], object]) -> None:
+        self.who = who
         self.kill_all = kill_all
+        self.communicator: Communicator | None = None  # while `init` is under way
+        self.first = who.startswith("rank 0/")
         self.exit_code: Any = None
+        self.process = os.getpid()
         self.print_traceback = sys.excepthook
+        self.print_thread_traceback = threading.excepthook
         self.exit = sys.exit
         sys.excepthook = self.on_exception
+        threading.excepthook = self.on_thread_exception
         sys.exit = self.on_exit_call  # type: ignore[assignment]
         atexit.register(self.at_exit)
 
-    @property
-    def who(self) -> str:
-        c = self.communicator
-        return f"rank {c.rank}/{c.size} on {c.host}"
+    def attach(self, communicator: Communicator) -> None:
+        """`init` has succeeded."""
+        self.communicator = communicator
+        self.supervisor = threading.Thread(target=self.supervise, name="ringflow supervisor", daemon=True)
+        self.supervisor.start()
 
+    # ---- ends ---------------------------------------------------------------------------------------------------
     def on_exception(self, kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
-        reason = f"{kind.__name__}: {value}".splitlines()[0]
-        if self.first_to_fail(reason):
-            sys.stdout.flush()
-            print(f"ringflow: {self.who} failed and ends the job:", file=sys.stderr)
+        if os.getpid() != self.process:  # a fork
             self.print_traceback(kind, value, trace)
-            self.end_all(1)
-        self.follow(reason)
+            return
+        sys.stdout.flush()
+        reason = f"{kind.__name__}: {value}".splitlines()[0]
+        if self.communicator is None:
+            self.fail_in_init(kind, value, trace)
+        elif self.first_to_fail(reason):
+            say(f"ringflow: {self.who} failed and ends the job:")
+            self.print_traceback(kind, value, trace)
+            self.end_all(1, LATE_GRACE_S if kind is DeadlineExceededError else GRACE_S)
+        self.follow(reason, _place(trace))
+
+    def on_thread_exception(self, args: Any) -> None:
+        """Python goes on without the thread, and so do we; but the traceback says whose it is."""
+        name = args.thread.name if args.thread else "?"
+        say(f"ringflow: {self.who}: thread {name!r} failed, the program goes on without it:")
+        self.print_thread_traceback(args)
 
     def on_exit_call(self, code: Any = None, /) -> None:
         if threading.current_thread() is threading.main_thread():
@@ -58,36 +83,92 @@ class Ending:
 
     def at_exit(self) -> None:
         """Every other end of the interpreter."""
+        if self.communicator is None or os.getpid() != self.process:
+            return
         native = self.communicator.native
         if self.exit_code not in (None, 0):
             reason = f"sys.exit({self.exit_code!r})"
             code = self.exit_code if isinstance(self.exit_code, int) else 1
             # If the others leave as well, this is an agreed end (or the exit was caught and the program went on).
             if self.first_to_fail(reason) and native.wait_told(GRACE_S) != 0:
-                print(f"ringflow: {self.who} ended with {reason} and ends the job", file=sys.stderr)
+                say(f"ringflow: {self.who} ended with {reason} and ends the job")
                 self.end_all(code, grace_s=0.0)
         native.leave()
         native.close()
+        self.supervisor.join(1.0)
 
     def first_to_fail(self, reason: str) -> bool:
+        assert self.communicator is not None
         native = self.communicator.native
         if not native.aborted():
             self.communicator.abort(reason)
-        return native.aborted_by == self.communicator.rank
+        return bool(native.aborted_by == self.communicator.rank)
 
-    def end_all(self, code: int, grace_s: float = GRACE_S) -> None:
-        self.communicator.native.tell()
-        self.communicator.native.wait_told(grace_s)
+    def end_all(self, code: int, grace_s: float) -> None:
+        if self.communicator is not None:
+            self.communicator.native.tell()
+            self.communicator.native.wait_told(grace_s)
         sys.stderr.flush()
+        last = threading.Timer(2.0, os._exit, [code])  # MPI may be what is stuck
+        last.daemon = True
+        last.start()
+        if self.communicator is not None:
+            self.communicator.native.close()  # its thread makes no MPI call any more
         self.kill_all(code)
         os._exit(code)
 
-    def follow(self, reason: str) -> None:
+    def follow(self, reason: str, place: str) -> None:
         """Another rank failed first: say so in one line, then wait to be ended by it."""
+        assert self.communicator is not None
         native = self.communicator.native
         own = "" if reason.startswith("AbortedError") else f" (here: {reason})"
-        sys.stdout.flush()
-        print(f"ringflow: {self.who} ends because {native.abort_text}{own}", file=sys.stderr, flush=True)
+        say(f"ringflow: {self.who} ends{place} because {native.abort_text}{own}")
         native.tell()
         time.sleep(GRACE_S + 2.0)
         os._exit(1)
+
+    def fail_in_init(self, kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
+        if getattr(value, "of_all", False) and not self.first:
+            say(f"ringflow: {self.who} ends because {value}")
+            time.sleep(GRACE_S + 2.0)  # rank 0 ends all, if there is one
+        else:
+            say(f"ringflow: {self.who} failed and ends the job:")
+            self.print_traceback(kind, value, trace)
+            time.sleep(0.5)
+        self.end_all(1, grace_s=0.0)
+
+    # ---- meanwhile ----------------------------------------------------------------------------------------------
+    def supervise(self) -> None:
+        assert self.communicator is not None
+        while (event := self.communicator.native.supervise()) != "closed":
+            if event == "stacks":
+                for line in self.stacks():
+                    say(line)
+
+    def stacks(self) -> list[str]:
+        """Where the threads of this rank are, a line each, innermost call first."""
+        lines = []
+        for thread in threading.enumerate():
+            frame = sys._current_frames().get(thread.ident or 0)
+            if thread is not threading.current_thread() and frame is not None:
+                lines.append(f"ringflow: {self.who}, for which others wait, is here ({thread.name}): " + _calls(frame))
+        return lines
+
+
+def _calls(frame: FrameType | None) -> str:
+    calls: list[str] = []
+    while frame is not None:
+        calls.append(f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}")
+        frame = frame.f_back
+    return " < ".join(calls[:_MOST_FRAMES]) + (" < ..." if len(calls) > _MOST_FRAMES else "")
+
+
+def _place(trace: TracebackType | None) -> str:
+    """" at train.py:57": the innermost line of a traceback that is not in this package."""
+    place = ""
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if not name.startswith(_OWN):
+            place = f" at {os.path.basename(name)}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place

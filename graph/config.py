@@ -60,6 +60,8 @@ SETTINGS = {
     for s in (
         Setting("RINGFLOW_TIMEOUT_S", "600", "seconds > 0",
                 "how long a rank waits for another before it ends with an error", _positive),
+        Setting("RINGFLOW_WARN_S", "30", "seconds > 0",
+                "how long a rank waits for another before it says so", _positive),
         Setting("RINGFLOW_ALLREDUCE", "auto", "auto, one_pass, ring",
                 "the allreduce algorithm; auto: one_pass where all ranks share memory, else ring",
                 _one_of("auto", "one_pass", "ring")),

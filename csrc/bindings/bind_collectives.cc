@@ -4,11 +4,13 @@
 
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "bindings/numpy.h"
 #include "collectives/communicator.h"
+#include "collectives/deadline.h"
 #include "collectives/loopback.h"
 #include "collectives/shared_memory.h"
 #include "runtime/collective_ops.h"
@@ -24,32 +26,35 @@ Tensor borrow_writable(py::handle object, const char* what) {
   return t;
 }
 
-CommunicatorOptions options_of(const std::string& algorithm, double timeout_s, bool background) {
+CommunicatorOptions options_of(const std::string& algorithm, double timeout_s, double warn_s, bool background) {
   CommunicatorOptions options;
   options.algorithm = algorithm_of(algorithm);
   options.timeout_s = timeout_s;
+  options.warn_s = warn_s;
   options.background = background;
   return options;
 }
 
-std::vector<std::shared_ptr<Communicator>> loopback(int size, const std::string& algorithm, double timeout_s) {
+std::vector<std::shared_ptr<Communicator>> loopback(int size, const std::string& algorithm, double timeout_s,
+                                                    double warn_s) {
   const auto world = make_loopback_world(size);
   std::vector<std::shared_ptr<Communicator>> ranks;
   for (int r = 0; r < size; ++r)
     ranks.push_back(std::make_shared<Communicator>(loopback_transport(world, r), loopback_windows(world, r),
-                                                   options_of(algorithm, timeout_s, true)));
+                                                   options_of(algorithm, timeout_s, warn_s, true)));
   return ranks;
 }
 
 // The transport in the capsule, as ringflow._mpi made it. Collective.
 std::shared_ptr<Communicator> over(const py::capsule& capsule, bool shared_memory, const std::string& job,
-                                   const std::string& algorithm, double timeout_s, bool background) {
+                                   const std::string& algorithm, double timeout_s, double warn_s,
+                                   bool background) {
   const char* expected = "ringflow.Transport/1";
   if (std::string(capsule.name() ? capsule.name() : "") != expected)
     throw py::value_error(
         text("the transport must be a capsule '", expected, "'. Fix: build ringflow._mpi and _core together."));
   std::shared_ptr<Transport> transport = *capsule.get_pointer<std::shared_ptr<Transport>>();
-  const CommunicatorOptions options = options_of(algorithm, timeout_s, background);
+  const CommunicatorOptions options = options_of(algorithm, timeout_s, warn_s, background);
   py::gil_scoped_release released;
   std::shared_ptr<Windows> windows;
   if (shared_memory && transport->size() > 1 && options.algorithm != Algorithm::Ring) {
@@ -129,15 +134,29 @@ uint64_t start(Communicator& c, const std::shared_ptr<Bucket>& bucket, int64_t c
   return c.start(bucket, count, dtype_of_array(sample), reduction_of(op), overlap);
 }
 
+void set_peers(Communicator& c, const std::vector<std::tuple<std::string, int, bool>>& peers) {
+  std::vector<Peer> made;
+  for (const auto& [host, pid, same_node] : peers) made.push_back({host, pid, same_node});
+  c.set_peers(std::move(made));
+}
+
+// What ranks must have in common to talk: the layouts of what they exchange, and a number for their protocol.
+std::string abi() {
+  constexpr int kProtocol = 1;
+  return text(kProtocol, ".", sizeof(ControlBlock), ".", sizeof(Member), ".", sizeof(Signature));
+}
+
 }  // namespace
 
 void bind_collectives(py::module_& m) {
   bind_bucket(m);
   py::class_<Communicator, std::shared_ptr<Communicator>>(m, "Communicator", "One rank's end of a group of ranks.")
       .def_static("loopback", &loopback, py::arg("size"), py::kw_only(), py::arg("algorithm") = "auto",
-                  py::arg("timeout_s") = 600.0, "The communicators of `size` ranks that are threads of this process.")
+                  py::arg("timeout_s") = 600.0, py::arg("warn_s") = 30.0,
+                  "The communicators of `size` ranks that are threads of this process.")
       .def_static("over", &over, py::arg("transport"), py::kw_only(), py::arg("shared_memory"), py::arg("job"),
-                  py::arg("algorithm") = "auto", py::arg("timeout_s") = 600.0, py::arg("background") = true,
+                  py::arg("algorithm") = "auto", py::arg("timeout_s") = 600.0, py::arg("warn_s") = 30.0,
+                  py::arg("background") = true,
                   "Collective. shared_memory: all ranks are on one node.")
       .def_property_readonly("rank", &Communicator::rank)
       .def_property_readonly("size", &Communicator::size)
@@ -161,7 +180,15 @@ void bind_collectives(py::module_& m) {
       .def("aborted", &Communicator::aborted, Released())
       .def_property_readonly("aborted_by", &Communicator::aborted_by)
       .def_property_readonly("abort_text", &Communicator::abort_text)
+      .def("set_peers", &set_peers, py::arg("peers"), "Of every rank (host, pid, whether it is on this node).")
+      .def("supervise", &Communicator::supervise, Released(),
+           "For a thread: blocks until 'stacks' are wanted of this rank, a peer has 'died', or all is 'closed'.")
       .def("close", &Communicator::close, Released());
+  py::class_<Deadline>(m, "Deadline", "Ends the process with a report, unless it is cancelled in time.")
+      .def(py::init<double, std::string, double, std::string>(), py::arg("warn_s"), py::arg("warning"),
+           py::arg("limit_s"), py::arg("report"))
+      .def("cancel", &Deadline::cancel, Released());
+  m.attr("collectives_abi") = abi();
   m.def("set_communicator", &set_communicator, py::arg("resources"), py::arg("communicator"),
         "Gives the collective ops of graphs that run with these resources their communicator.");
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/tensor.h"
+#include "collectives/agreement.h"
 #include "collectives/ring.h"
 
 namespace rf {
@@ -59,6 +60,7 @@ Communicator::Communicator(std::shared_ptr<Transport> transport, std::shared_ptr
   watch_ = std::make_unique<Watch>(*control_, windows_ != nullptr, transport_.get(), rank_, size_, options_.timeout_s);
   progress_ = std::make_unique<Progress>(options_.background);
   watch_->set_awaited(&progress_->waiting());
+  watch_->set_warning(options_.warn_s);
 }
 
 Communicator::~Communicator() { close(); }
@@ -71,6 +73,14 @@ void Communicator::begin(const Signature& signature) {
   windows_->barrier(*watch_);
   watch_->set_crowded(windows_->crowded());
   begun_ = true;
+}
+
+// Before data go over the transport. The algorithms on windows compare signatures themselves (Windows::meet).
+void Communicator::agree_first() {
+  if (windows_)
+    windows_->meet(*watch_);
+  else
+    agree(*transport_, *watch_);
 }
 
 // The segment that carries callers' memory; null where it could not be had.
@@ -92,10 +102,12 @@ void Communicator::allreduce(void* data, int64_t count, DType dtype, Reduction r
   if (size_ == 1) return;
   progress_->run([&] {
     begin(signature_of(Operation::Allreduce, count, dtype, reduction));
-    if (use_windows() && passage())
+    if (use_windows() && passage()) {
       one_pass::allreduce(*windows_, *watch_, *passage_, data, count, dtype, reduction);
-    else
+    } else {
+      agree_first();
       ring::allreduce(*transport_, *watch_, data, count, dtype, reduction);
+    }
   });
 }
 
@@ -106,10 +118,12 @@ void Communicator::broadcast(void* data, size_t bytes, int root) {
     Signature signature = signature_of(Operation::Broadcast, static_cast<int64_t>(bytes));
     signature.root = root;
     begin(signature);
-    if (use_windows() && passage())
+    if (use_windows() && passage()) {
       one_pass::broadcast(*windows_, *watch_, *passage_, data, bytes, root);
-    else
+    } else {
+      agree_first();
       ring::broadcast(*transport_, *watch_, data, bytes, root);
+    }
   });
 }
 
@@ -127,11 +141,15 @@ void Communicator::allgatherv(const void* in, void* out, const std::vector<size_
   size_t total = 0;
   for (size_t b : bytes) total += b;
   progress_->run([&] {
-    begin(signature_of(Operation::Allgather, static_cast<int64_t>(total)));
-    if (use_windows() && passage())
+    Signature signature = signature_of(Operation::Allgather, static_cast<int64_t>(total));
+    for (size_t b : bytes) signature.detail = signature.detail * 1000003 + b;
+    begin(signature);
+    if (use_windows() && passage()) {
       one_pass::allgatherv(*windows_, *watch_, *passage_, in, out, bytes);
-    else
+    } else {
+      agree_first();
       ring::allgatherv(*transport_, *watch_, in, out, bytes);
+    }
   });
 }
 
@@ -139,10 +157,7 @@ void Communicator::barrier() {
   if (size_ == 1) return;
   progress_->run([&] {
     begin(signature_of(Operation::Barrier, 0));
-    if (windows_)
-      windows_->meet(*watch_);
-    else
-      ring::barrier(*transport_, *watch_);
+    agree_first();
   });
 }
 
@@ -194,6 +209,11 @@ std::shared_ptr<Bucket> Communicator::bucket(size_t bytes) {
                      static_cast<double>(bytes) / (1 << 20), problem.c_str(), transport_name());
     });
   } else {
+    // Collective here too, so that ranks whose buckets differ learn it before they fill them.
+    if (size_ > 1) progress_->run([&] {
+      begin(signature_of(Operation::Allocate, static_cast<int64_t>(bytes)));
+      agree_first();
+    });
     bucket->number_ = buckets_++;
   }
   if (!bucket->segment_) {
@@ -214,11 +234,14 @@ Progress::Ticket Communicator::start(const std::shared_ptr<Bucket>& bucket, int6
   const auto job = [this, bucket, count, dtype, reduction] {
     Signature signature = signature_of(Operation::BucketReduce, count, dtype, reduction);
     signature.bucket = bucket->number_;
+    signature.step = ++bucket->runs_;
     begin(signature);
-    if (bucket->segment_)
+    if (bucket->segment_) {
       one_pass::allreduce(*windows_, *watch_, *bucket->segment_, count, dtype, reduction);
-    else
+    } else {
+      agree_first();
       ring::allreduce(*transport_, *watch_, bucket->input_, count, dtype, reduction);
+    }
   };
   return progress_->start(job, overlap);
 }
@@ -262,6 +285,7 @@ bool Communicator::aborted() {
 }
 
 void Communicator::close() {
+  closed_ = true;
   watch_->stop();
   progress_->stop();
 }

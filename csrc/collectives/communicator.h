@@ -36,6 +36,7 @@ class Bucket {
   friend class Communicator;
   size_t bytes_ = 0;
   int number_ = 0;  // in order of creation
+  int64_t runs_ = 0;  // touched by jobs only
   void* input_ = nullptr;
   void* result_ = nullptr;
   std::shared_ptr<Segment> segment_;  // null: private memory
@@ -45,6 +46,7 @@ class Bucket {
 struct CommunicatorOptions {
   Algorithm algorithm = Algorithm::Auto;
   double timeout_s = 600;   // of every wait
+  double warn_s = 30;       // a wait that takes longer is reported
   bool background = true;   // false: MPI may be called only by the thread that calls us
 };
 
@@ -92,12 +94,19 @@ class Communicator {
   bool aborted();
   int aborted_by() const { return control_->aborted_by(); }
   std::string abort_text() const { return control_->abort_text(); }
+  // Who the others are, to name them and to see them die. Before the first collective, at most once.
+  void set_peers(std::vector<Peer> peers);
+  // For a thread that looks after this process (supervision.cc): returns when there is something to do. "stacks": a
+  // peer waits for this rank and wants to see what it does; "died": a peer has, which has been said and ends all
+  // collectives; "closed": nothing more will come.
+  const char* supervise();
   // Ends the communication thread; later calls throw. Must precede MPI_Finalize.
   void close();
 
  private:
   bool use_windows() const { return windows_ && options_.algorithm != Algorithm::Ring; }
   void begin(const Signature& signature);
+  void agree_first();
   Segment* passage();
   void give_private_memory(Bucket& bucket) const;
   void check_peer(Operation operation, int peer) const;
@@ -108,6 +117,9 @@ class Communicator {
   const int rank_, size_;
   std::unique_ptr<char[]> control_memory_;  // of a private block
   ControlBlock* control_;
+  std::unique_ptr<Peers> peers_;
+  std::atomic<bool> closed_{false};
+  uint64_t stacks_shown_for_ = 0;
   std::unique_ptr<Watch> watch_;
   std::unique_ptr<Progress> progress_;
   std::shared_ptr<Segment> passage_;

@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstring>
 #include <new>
 
@@ -32,13 +33,43 @@ const char* name_of(Operation operation) {
 }
 
 std::string Signature::str() const {
-  std::string s = name_of(operation);
-  if (operation == Operation::Barrier) return s;
-  s += "(";
+  return operation == Operation::Barrier ? name_of(operation) : std::string(name_of(operation)) + "(" + arguments() + ")";
+}
+
+std::string Signature::arguments() const {
+  if (operation == Operation::Barrier) return name_of(operation);
+  std::string s;
   if (bucket >= 0) s += "bucket " + std::to_string(bucket) + ", ";
+  if (step > 0) s += "step " + std::to_string(step) + ", ";
   if (reduction >= 0) s += std::string(name_of(static_cast<Reduction>(reduction))) + ", ";
-  s += dtype ? std::to_string(count) + " x " + name_of(static_cast<DType>(dtype)) : std::to_string(count) + " bytes";
+  const DType type = static_cast<DType>(dtype);
+  const double mib = static_cast<double>(count) * static_cast<double>(dtype ? size_of(type) : 1) / (1 << 20);
+  if (bucket >= 0 && mib >= 0.1) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.1f MiB ", mib);
+    s += text + std::string(dtype ? name_of(type) : "");
+  } else {
+    s += dtype ? std::to_string(count) + " x " + name_of(type) : std::to_string(count) + " bytes";
+  }
   if (root >= 0) s += ", root " + std::to_string(root);
+  return s;
+}
+
+void Member::enter(uint64_t number, const Signature& signature) {
+  operation.store(static_cast<uint32_t>(signature.operation), std::memory_order_relaxed);
+  bucket.store(signature.bucket, std::memory_order_relaxed);
+  step.store(signature.step, std::memory_order_relaxed);
+  sequence.store(number, std::memory_order_release);
+}
+
+std::string Member::last_seen() const {
+  const uint64_t number = sequence.load(std::memory_order_acquire);
+  if (number == 0) return "";
+  std::string s = "last seen in collective " + std::to_string(number) + " (";
+  const int32_t in_bucket = bucket.load(std::memory_order_relaxed);
+  if (in_bucket < 0) return s + name_of(static_cast<Operation>(operation.load(std::memory_order_relaxed))) + ")";
+  s += "bucket " + std::to_string(in_bucket);
+  if (const int64_t in_step = step.load(std::memory_order_relaxed)) s += ", step " + std::to_string(in_step);
   return s + ")";
 }
 

@@ -25,14 +25,27 @@ struct Signature {
   int32_t root = -1;
   int64_t count = 0;    // elements, or bytes where the dtype is 0
   int32_t bucket = -1;
+  int64_t step = 0;     // how often the bucket has been reduced; told, not compared
+  uint64_t detail = 0;  // hash of what else must be the same, such as a list of sizes
 
   bool operator==(const Signature& other) const {
     return operation == other.operation && dtype == other.dtype && reduction == other.reduction &&
-           root == other.root && count == other.count && bucket == other.bucket;
+           root == other.root && count == other.count && bucket == other.bucket && detail == other.detail;
   }
   bool operator!=(const Signature& other) const { return !(*this == other); }
+  // Equal signatures have equal tags; of different ones one pair in 2^32 has.
+  uint32_t tag() const {
+    uint64_t h = static_cast<uint64_t>(count) * 0x9E3779B97F4A7C15u ^ detail;
+    h = (h ^ h >> 29 ^ static_cast<uint64_t>(static_cast<uint32_t>(bucket)) << 32 ^ static_cast<uint64_t>(operation) << 24 ^
+         static_cast<uint64_t>(static_cast<uint32_t>(dtype)) << 16 ^
+         static_cast<uint64_t>(static_cast<uint32_t>(reduction)) << 8 ^ static_cast<uint32_t>(root)) *
+        0xBF58476D1CE4E5B9u;
+    return static_cast<uint32_t>(h >> 32);
+  }
   // "allreduce(sum, 25 x float32)"
   std::string str() const;
+  // "sum, 25 x float32"; "bucket 3, step 40, mean, 25.0 MiB float32"
+  std::string arguments() const;
 };
 
 enum class Presence : uint32_t {
@@ -43,12 +56,21 @@ enum class Presence : uint32_t {
 
 struct alignas(64) Member {
   static constexpr int kMaskWords = 16;
+  void enter(uint64_t number, const Signature& signature);
+  // "last seen in collective 117 (bucket 3, step 40)"; "" where it has not been seen in any
+  std::string last_seen() const;
+
   std::atomic<uint64_t> sequence{0};  // the collective this rank is in, or finished last
   std::atomic<uint32_t> operation{0};
+  std::atomic<int32_t> bucket{-1};           // of that collective
+  std::atomic<int64_t> step{0};
   std::atomic<Presence> presence{Presence::Running};
+  std::atomic<uint64_t> stacks_wanted_for{0};  // the collective in which a peer waits and asks what this rank does
   std::atomic<uint32_t> arrivals{0};  // at barriers
   Signature signature[2];             // of its last two arrivals
-  uint64_t cores[kMaskWords] = {};    // the processors it may run on
+  // Peers poll these: (arrivals, tag of the signature or 0) of the last two. A rank is at most one arrival ahead.
+  alignas(64) std::atomic<uint64_t> arrived[2] = {};
+  alignas(64) uint64_t cores[kMaskWords] = {};    // the processors it may run on
 };
 
 class ControlBlock {
@@ -66,8 +88,7 @@ class ControlBlock {
   int aborted_by() const { return abort_rank_; }
   std::string abort_text() const { return abort_text_; }
 
-  // Words of Windows::barrier and of segment creation, each on a cache line of its own.
-  alignas(64) std::atomic<uint32_t> arrived{0};
+  // Sleepers in a barrier wait for `generation` to change; read by every arrival, written only where somebody sleeps.
   alignas(64) std::atomic<uint32_t> generation{0};
   std::atomic<uint32_t> sleepers{0};
   alignas(64) std::atomic<uint32_t> segment_failures{0};

@@ -1,21 +1,28 @@
 #include "collectives/watch.h"
 
 #include <time.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <cstring>
 
 namespace rf {
 namespace {
 
 constexpr double kDepartureGraceS = 1.0;  // a message of a peer that left may still be on its way
+constexpr double kAnswerS = 0.25;         // for the others' answers to arrive
+constexpr size_t kMostDescribed = 3;
 
 double seconds_since(std::chrono::steady_clock::time_point since) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
 }
 
 struct NoticeHeader {
-  char kind;  // 'a'bort, 'l'eft, 't'old
-  int32_t rank;
+  char kind;  // 'a'bort, 'l'eft, 't'old, 'w'here are you, 'h'ere
+  int32_t rank, bucket;
+  uint32_t operation;
+  int64_t step;
   uint64_t sequence;
 };
 
@@ -38,15 +45,15 @@ std::string Watch::where() const { return text("[", name_of(signature_.operation
 void Watch::begin(const Signature& signature) {
   signature_ = signature;
   peer_ = -1;
+  voice_ = Voice::Silent;
   if (control_.aborted()) throw_aborted();
-  Member& me = control_.member(rank_);
-  me.operation.store(static_cast<uint32_t>(signature.operation), std::memory_order_relaxed);
-  me.sequence.store(++sequence_, std::memory_order_release);
+  control_.member(rank_).enter(++sequence_, signature);
 }
 
 void Watch::begin(const Signature& signature, int peer) {
   signature_ = signature;
   peer_ = peer;
+  voice_ = Voice::Silent;
   if (control_.aborted()) throw_aborted();
 }
 
@@ -90,27 +97,96 @@ void Watch::throw_aborted() const {
 
 void Watch::give_up(Time since, const std::vector<int>& missing) {
   if (control_.aborted()) throw_aborted();
-  const std::string what = signature_.str() + (peer_ < 0 ? text(", collective ", sequence_) : "");
   if (stopped_.load(std::memory_order_relaxed))
-    throw Error(Code::Cancelled, text(where(), ": the communicator was closed during ", what));
+    throw Error(Code::Cancelled, text(where(), ": the communicator was closed during ", place()));
   const int gone = departed();
   if (gone >= 0) {
-    const std::string report = text(where(), ": rank ", gone, " has left the program and cannot join ", what,
+    const std::string report = text(where_on_host(), ": rank ", gone, " has left the program and cannot join ", place(),
                                     ". Fix: every rank must make the same calls before it ends.");
     abort(report);
     throw Error(Code::Aborted, report);
   }
-  std::string report = text(where(), " timed out after ", seconds_since(since), " s in ", what,
-                            ": waiting for rank ", join(missing));
-  if (peer_ < 0 && !missing.empty()) {
-    Member& m = control_.member(missing[0]);
-    if (const uint64_t seen = m.sequence.load(std::memory_order_acquire))
-      report += text("; rank ", missing[0], " was last seen in collective ", seen, " (",
-                     name_of(static_cast<Operation>(m.operation.load(std::memory_order_relaxed))), ")");
+  std::string report = text(where_on_host(), " timed out after ", timeout_s_, " s in ", place(), ": ", blame(missing),
+                            ". Fix: find out what that rank does instead; RINGFLOW_TIMEOUT_S sets the limit.");
+  if (voice_ != Voice::Warned) {
+    want_stacks(missing);
+    const timespec nap{0, static_cast<long>(kAnswerS * 1e9)};  // to print them, before the abort ends that rank
+    nanosleep(&nap, nullptr);
   }
-  report += ". Fix: find out what that rank does instead; RINGFLOW_TIMEOUT_S sets the limit.";
   abort(report);
   throw Error(Code::DeadlineExceeded, report);
+}
+
+bool Watch::is_late(Time since) const {
+  if (voice_ == Voice::Warned) return false;
+  const double asks_s = std::min(warn_s_, timeout_s_ / 2), waited_s = seconds_since(since);
+  return waited_s > (voice_ == Voice::Silent ? asks_s : std::max(warn_s_, asks_s + kAnswerS));
+}
+
+void Watch::speak_up(Time since, const std::vector<int>& awaited) {
+  if (voice_ == Voice::Silent) {
+    voice_ = Voice::Asked;
+    send_notice('w', "");
+    return;
+  }
+  voice_ = Voice::Warned;
+  warned_ = true;
+  char waited[32];
+  std::snprintf(waited, sizeof waited, "%.3g", seconds_since(since));
+  say(text("ringflow: warning: ", where_on_host(), " has waited ", waited, " s in ", place(), ": ", blame(awaited)));
+  want_stacks(awaited);
+}
+
+void Watch::say_relieved(Time since) {
+  warned_ = false;
+  char waited[32];
+  std::snprintf(waited, sizeof waited, "%.3g", seconds_since(since));
+  say(text("ringflow: ", where_on_host(), " goes on after ", waited, " s in ", place()));
+}
+
+std::vector<int> Watch::absent() const {
+  std::vector<int> ranks;
+  if (peer_ >= 0) return ranks;
+  bool heard = shared_;  // of a private block only what others have answered is known
+  for (int r = 0; r < size_; ++r) {
+    if (r == rank_) continue;
+    if (control_.member(r).sequence.load(std::memory_order_acquire) < sequence_)
+      ranks.push_back(r);
+    else
+      heard = true;
+  }
+  return heard || size_ == 2 ? ranks : std::vector<int>();
+}
+
+std::string Watch::blame(const std::vector<int>& awaited) const {
+  const std::vector<int> missing = absent();
+  const std::vector<int>& ranks = missing.empty() ? awaited : missing;
+  const bool one = ranks.size() == 1;
+  std::string s = text(one ? "rank " : "ranks ", join(ranks), one ? " has " : " have ",
+                       peer_ >= 0 ? "not answered" : missing.empty() ? "joined but not finished its part" : "not joined");
+  for (size_t i = 0; i < std::min(ranks.size(), kMostDescribed); ++i) {
+    std::string seen = control_.member(ranks[i]).last_seen();
+    if (peers_) seen += peers_->condition(ranks[i]);
+    if (seen.empty()) continue;
+    s += one ? ", " : text(i ? ", " : ": ", "rank ", ranks[i], " ");
+    s += seen.compare(0, 5, " and ") == 0 && !one ? seen.substr(5) : seen;
+  }
+  return s;
+}
+
+void Watch::want_stacks(const std::vector<int>& awaited) {
+  if (!shared_) return;
+  const std::vector<int> missing = absent();
+  for (int r : missing.empty() ? awaited : missing)
+    control_.member(r).stacks_wanted_for.store(std::max<uint64_t>(sequence_, 1), std::memory_order_release);
+}
+
+std::string Watch::where_on_host() const {
+  return peers_ ? text(where(), " (", peers_->host(rank_), ")") : where();
+}
+
+std::string Watch::place() const {
+  return peer_ >= 0 ? signature_.str() : text("collective ", sequence_, " (", signature_.arguments(), ")");
 }
 
 void Watch::abort(const std::string& reason) {
@@ -126,7 +202,10 @@ void Watch::announce(Presence presence) {
 
 void Watch::send_notice(char kind, const std::string& reason) {
   if (shared_ || !transport_) return;
-  const NoticeHeader header{kind, rank_, control_.member(rank_).sequence.load(std::memory_order_relaxed)};
+  const Member& me = control_.member(rank_);
+  const auto relaxed = std::memory_order_relaxed;
+  const NoticeHeader header{kind, rank_, me.bucket.load(relaxed), me.operation.load(relaxed), me.step.load(relaxed),
+                            me.sequence.load(relaxed)};
   std::string notice(sizeof header, '\0');
   std::memcpy(&notice[0], &header, sizeof header);
   transport_->announce(notice + reason);
@@ -141,12 +220,31 @@ void Watch::listen() {
     std::memcpy(&header, notice.data(), sizeof header);
     if (header.rank < 0 || header.rank >= size_) continue;
     Member& from = control_.member(header.rank);
-    from.sequence.store(header.sequence, std::memory_order_relaxed);
-    if (header.kind == 'a')
+    Signature seen;
+    seen.operation = static_cast<Operation>(header.operation);
+    seen.bucket = header.bucket;
+    seen.step = header.step;
+    from.enter(header.sequence, seen);
+    if (header.kind == 'a') {
       control_.abort(header.rank, notice.substr(sizeof header));
-    else
+    } else if (header.kind == 'l' || header.kind == 't') {
       from.presence.store(header.kind == 'l' ? Presence::Left : Presence::Told, std::memory_order_release);
+    } else if (header.kind == 'w' && voice_ == Voice::Silent && answered_ != sequence_) {
+      answered_ = sequence_;  // once: a question of ours has told everybody the same
+      send_notice('h', "");
+    }
   }
+}
+
+void throw_different(const Watch& watch, int rank, const Signature& signature, int other, const Signature& different) {
+  fail(Code::InvalidArgument, watch.where(), ": the ranks call different collectives as number ", watch.sequence(),
+       ": rank ", rank, " ", signature.str(), ", rank ", other, " ", different.str(),
+       ". Fix: make every rank call the same collectives with the same shapes in the same order.");
+}
+
+void say(const std::string& line) {
+  const std::string whole = line + "\n";
+  if (write(STDERR_FILENO, whole.data(), whole.size()) < 0) return;  // nobody listens
 }
 
 }  // namespace rf

@@ -1,6 +1,9 @@
 // How a rank waits: it spins, then yields, then sleeps, and meanwhile looks out for a reason to stop waiting (another
 // rank aborted, left or is too late). Every wait of every algorithm goes through `until`.
 //
+// A wait beyond the warning time says once a collective whom it waits for and where they were last seen; beyond the limit
+// it throws that. Where ranks share no memory they ask each other for it, by notices, shortly before.
+//
 // Threads: one thread at a time (the one that runs the communicator's jobs); `stop` from any.
 // Invariant: a wait that fails leaves the communicator aborted, because the ranks no longer agree on where they are.
 #pragma once
@@ -15,6 +18,7 @@
 
 #include "base/error.h"
 #include "collectives/control.h"
+#include "collectives/peers.h"
 #include "collectives/transport.h"
 
 namespace rf {
@@ -49,8 +53,10 @@ class Watch {
     const auto since = std::chrono::steady_clock::now();
     while (!ready()) {
       if (looks_bad(since) && !ready()) give_up(since, missing());
+      if (is_late(since)) speak_up(since, missing());
       sleep();
     }
+    if (warned_) say_relieved(since);
   }
   // The same for requests of the transport.
   void until_done(Transport::Request request, int peer);
@@ -62,6 +68,10 @@ class Watch {
   void listen();
   // Ends waits of this rank only: the communicator is being closed.
   void stop() { stopped_.store(true, std::memory_order_relaxed); }
+
+  // After `warn_s` of waiting, a warning. `peers` names the hosts and must outlive the watch; may be null.
+  void set_warning(double warn_s) { warn_s_ = warn_s; }
+  void set_peers(const Peers* peers) { peers_ = peers; }
 
   // Somebody is blocked until the current job is done, so its core is ours to spin on.
   void set_awaited(const std::atomic<int>* count) { awaited_ = count; }
@@ -87,6 +97,15 @@ class Watch {
   bool may_spin() const { return !crowded_ && (!awaited_ || awaited_->load(std::memory_order_relaxed) > 0); }
   bool looks_bad(Time since);
   int departed() const;  // a rank that left before this collective, or -1
+  bool is_late(Time since) const;
+  void speak_up(Time since, const std::vector<int>& awaited);
+  void say_relieved(Time since);
+  // "rank 3 (node7, pid 88) has not joined, last seen in collective 117 (bucket 2, step 40)"
+  std::string blame(const std::vector<int>& awaited) const;
+  std::vector<int> absent() const;  // ranks that are not known to have come as far as this one
+  void want_stacks(const std::vector<int>& ranks);
+  std::string where_on_host() const;  // "[allreduce] rank 0/2 (node7)"
+  std::string place() const;          // "collective 118 (bucket 3, step 41, mean, 25.0 MiB float)"
   [[noreturn]] void give_up(Time since, const std::vector<int>& missing);
   [[noreturn]] void throw_aborted() const;
   void send_notice(char kind, const std::string& text);
@@ -96,6 +115,11 @@ class Watch {
   Transport* const transport_;
   const int rank_, size_;
   const double timeout_s_;
+  double warn_s_ = 1e9;
+  const Peers* peers_ = nullptr;
+  enum class Voice { Silent, Asked, Warned } voice_ = Voice::Silent;  // in this collective
+  bool warned_ = false;                                               // in this wait
+  uint64_t answered_ = 0;                                             // the collective in which a question was answered
   const std::atomic<int>* awaited_ = nullptr;
   bool crowded_ = false;
   int spins_ = kSpins, waits_ = 0;
@@ -104,5 +128,11 @@ class Watch {
   uint64_t sequence_ = 0;
   int peer_ = -1;
 };
+
+// Throws InvalidArgument that names two ranks and what they call.
+[[noreturn]] void throw_different(const Watch& watch, int rank, const Signature& signature, int other,
+                                  const Signature& different);
+// One line on stderr, in one write, so that the lines of several ranks stay whole.
+void say(const std::string& line);
 
 }  // namespace rf

@@ -1,0 +1,17 @@
+// Agreement over a transport: all ranks are about to run the same collective, or every one of them throws.
+//
+// Dissemination: in step k rank r tells rank r + 2^k what it knows of the signatures of the 2^k ranks up to itself.
+//   Steps: ceil(log2 p) of one small message (about 120 bytes) a rank; also a barrier.
+// Nothing else has been sent when it throws, so the ranks stay in step. Ranks on windows use Windows::meet instead.
+// Hensgen, Finkel and Manber, "Two algorithms for barrier synchronization", IJPP 17 (1988).
+#pragma once
+
+#include "collectives/transport.h"
+#include "collectives/watch.h"
+
+namespace rf {
+
+// Compares Watch::signature() of all ranks. Throws InvalidArgument on every rank, naming two that differ.
+void agree(Transport& transport, Watch& watch);
+
+}  // namespace rf

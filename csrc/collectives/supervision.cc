@@ -1,0 +1,46 @@
+// The part of a communicator that looks after the processes, on a thread of its own: it sees a peer die while nobody
+// waits for it, and learns that a peer waits for this rank. It reads shared words and pidfds and makes no MPI call
+// until a peer has died.
+#include <thread>
+
+#include "collectives/communicator.h"
+
+namespace rf {
+namespace {
+constexpr int kLookMs = 100;
+}
+
+void Communicator::set_peers(std::vector<Peer> peers) {
+  check(peers.size() == static_cast<size_t>(size_) && !peers_, "[communicator] a peer for each of ", size_,
+        " ranks is needed once, got ", peers.size());
+  peers_ = std::make_unique<Peers>(rank_, std::move(peers));
+  watch_->set_peers(peers_.get());
+}
+
+const char* Communicator::supervise() {
+  while (!closed_) {
+    int ended = -1;
+    if (peers_)
+      ended = peers_->wait_ended(kLookMs);
+    else
+      std::this_thread::sleep_for(std::chrono::milliseconds(kLookMs));
+    if (closed_) break;
+    if (ended >= 0 && control_->member(ended).presence.load(std::memory_order_acquire) == Presence::Running &&
+        !control_->aborted()) {
+      const std::string seen = control_->member(ended).last_seen();
+      const std::string what = text(peers_->name(ended), " has died without a word (killed, or os._exit)",
+                                    seen.empty() ? "" : ", ", seen);
+      say(text("ringflow: rank ", rank_, "/", size_, " on ", peers_->host(rank_), ": ", what));
+      abort(what);
+      return "died";
+    }
+    const uint64_t wanted = control_->member(rank_).stacks_wanted_for.load(std::memory_order_acquire);
+    if (wanted > stacks_shown_for_) {
+      stacks_shown_for_ = wanted;
+      return "stacks";
+    }
+  }
+  return "closed";
+}
+
+}  // namespace rf
