@@ -1,22 +1,21 @@
 #include "collectives/progress.h"
 
 #include <chrono>
-#include <utility>
 
 #include "base/error.h"
 
 namespace rf {
 
-Progress::Ticket Progress::enqueue(Job job, Lock&) {
+void Progress::check_open() const {
   if (stopping_)
     fail(Code::FailedPrecondition, "[communicator] it was closed. Fix: make no collective call afterwards.");
-  queue_.push_back({++last_, std::move(job)});
-  return last_;
 }
 
 Progress::Ticket Progress::start(Job job, bool overlap) {
   Lock lock(mutex_);
-  const Ticket ticket = enqueue(std::move(job), lock);
+  check_open();
+  queue_.push_back({++last_, std::move(job)});
+  const Ticket ticket = last_;
   if (!background_) {
     ++waiting_;
     while (finished_ < ticket && !running_) run_next(lock);
@@ -30,19 +29,9 @@ Progress::Ticket Progress::start(Job job, bool overlap) {
 
 void Progress::wait(Ticket ticket) {
   Lock lock(mutex_);
-  finish(ticket, lock);
-}
-
-void Progress::run(Job job) {
-  Lock lock(mutex_);
-  const Ticket ticket = enqueue(std::move(job), lock);
-  finish(ticket, lock);
-}
-
-void Progress::finish(Ticket ticket, Lock& lock) {
   ++waiting_;
   while (finished_.load(std::memory_order_relaxed) < ticket) {
-    if (!running_ && !queue_.empty())
+    if (!running_ && !idle())
       run_next(lock);
     else if (stopping_ && !running_)
       break;
@@ -61,7 +50,24 @@ void Progress::finish(Ticket ticket, Lock& lock) {
   std::rethrow_exception(thrown);
 }
 
-bool Progress::run_soon(const Job& job, double timeout_s) {
+bool Progress::enter() {
+  Lock lock(mutex_);
+  check_open();
+  if (running_ || !idle()) return false;
+  running_ = true;
+  ++waiting_;
+  return true;
+}
+
+void Progress::leave() {
+  Lock lock(mutex_);
+  --waiting_;
+  running_ = false;
+  done_.notify_all();
+  if (!idle()) work_.notify_one();
+}
+
+bool Progress::run_soon(const std::function<void()>& job, double timeout_s) {
   Lock lock(mutex_);
   if (!done_.wait_for(lock, std::chrono::duration<double>(timeout_s), [&] { return !running_; })) return false;
   running_ = true;
@@ -73,13 +79,16 @@ bool Progress::run_soon(const Job& job, double timeout_s) {
   lock.lock();
   running_ = false;
   done_.notify_all();
-  if (!queue_.empty()) work_.notify_one();
+  if (!idle()) work_.notify_one();
   return true;
 }
 
 void Progress::run_next(Lock& lock) {
-  Entry entry = std::move(queue_.front());
-  queue_.pop_front();
+  Entry entry = std::move(queue_[first_]);
+  if (++first_ == queue_.size()) {
+    queue_.clear();
+    first_ = 0;
+  }
   running_ = true;
   lock.unlock();
   std::exception_ptr thrown;
@@ -88,19 +97,19 @@ void Progress::run_next(Lock& lock) {
   } catch (...) {
     thrown = std::current_exception();
   }
-  entry.job = nullptr;
+  entry.job.clear();
   lock.lock();
   running_ = false;
   if (thrown) errors_[entry.ticket] = thrown;
   finished_.store(entry.ticket, std::memory_order_relaxed);
   done_.notify_all();
-  if (!queue_.empty()) work_.notify_one();  // the thread may have looked while this one was running
+  if (!idle()) work_.notify_one();  // the thread may have looked while this one was running
 }
 
 void Progress::thread_main() {
   Lock lock(mutex_);
   while (!stopping_) {
-    if (!running_ && !queue_.empty())
+    if (!running_ && !idle())
       run_next(lock);
     else
       work_.wait(lock);
@@ -113,6 +122,7 @@ void Progress::stop() {
     if (stopping_) return;
     stopping_ = true;
     queue_.clear();
+    first_ = 0;
     work_.notify_all();
     done_.notify_all();
   }
