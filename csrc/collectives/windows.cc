@@ -2,49 +2,54 @@
 
 #include <sched.h>
 
-#include "base/dtype.h"
-
 namespace rf {
 
-void Windows::barrier(Watch& watch) {
+void Windows::arrive(Watch& watch, uint32_t tag) {
   ControlBlock& c = *control_;
   Member& me = c.member(rank_);
-  const uint32_t generation = c.generation.load(std::memory_order_acquire);
   const uint32_t mine = me.arrivals.load(std::memory_order_relaxed) + 1;
-  me.arrivals.store(mine, std::memory_order_release);
-  if (c.arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == static_cast<uint32_t>(size_)) {
-    c.arrived.store(0, std::memory_order_relaxed);
-    c.generation.store(generation + 1, std::memory_order_seq_cst);
-    if (c.sleepers.load(std::memory_order_seq_cst) > 0) futex_wake_all(c.generation);
-    return;
+  const uint32_t slot = mine & 1;
+  me.arrivals.store(mine, std::memory_order_relaxed);
+  // sequentially consistent, so that either a sleeper sees this arrival or we see the sleeper
+  me.arrived[slot].store(uint64_t{mine} << 32 | tag, std::memory_order_seq_cst);
+  if (c.sleepers.load(std::memory_order_seq_cst) > 0) {
+    c.generation.fetch_add(1, std::memory_order_seq_cst);
+    futex_wake_all(c.generation);
   }
-  watch.until([&] { return c.generation.load(std::memory_order_acquire) != generation; },
-              [&] {
-                c.sleepers.fetch_add(1, std::memory_order_seq_cst);
-                futex_wait(c.generation, generation, 20);
-                c.sleepers.fetch_sub(1, std::memory_order_relaxed);
-              },
-              [&] {
-                std::vector<int> missing;
-                for (int r = 0; r < size_; ++r)
-                  if (static_cast<int32_t>(c.member(r).arrivals.load(std::memory_order_acquire) - mine) < 0)
-                    missing.push_back(r);
-                return missing;
-              });
+  const auto there = [&](int r) {
+    return static_cast<uint32_t>(c.member(r).arrived[slot].load(std::memory_order_acquire) >> 32) == mine;
+  };
+  for (int r = 0; r < size_; ++r) {
+    if (r == rank_) continue;
+    watch.until([&] { return there(r); },
+                [&] {
+                  c.sleepers.fetch_add(1, std::memory_order_seq_cst);
+                  const uint32_t bell = c.generation.load(std::memory_order_seq_cst);
+                  if (!there(r)) futex_wait(c.generation, bell, 20);
+                  c.sleepers.fetch_sub(1, std::memory_order_relaxed);
+                },
+                [&] {
+                  std::vector<int> missing;
+                  for (int q = 0; q < size_; ++q)
+                    if (q != rank_ && !there(q)) missing.push_back(q);
+                  return missing;
+                });
+  }
 }
+
+void Windows::barrier(Watch& watch) { arrive(watch, 0); }
 
 void Windows::meet(Watch& watch) {
   Member& me = control_->member(rank_);
   // Two slots: a peer writes slot s again only after this rank has arrived once more, so after the comparison.
   const uint32_t slot = (me.arrivals.load(std::memory_order_relaxed) + 1) & 1;
+  const uint32_t tag = watch.signature().tag();
   me.signature[slot] = watch.signature();
-  barrier(watch);
+  arrive(watch, tag);
   for (int r = 0; r < size_; ++r) {
-    const Signature& theirs = control_->member(r).signature[slot];
-    if (theirs != watch.signature())
-      fail(Code::InvalidArgument, watch.where(), ": the ranks call different collectives as number ", watch.sequence(),
-           ": rank ", rank_, " ", watch.signature().str(), ", rank ", r, " ", theirs.str(),
-           ". Fix: make every rank call the same collectives with the same shapes in the same order.");
+    Member& other = control_->member(r);
+    if (static_cast<uint32_t>(other.arrived[slot].load(std::memory_order_relaxed)) == tag) continue;
+    throw_different(watch, rank_, watch.signature(), r, other.signature[slot]);
   }
 }
 

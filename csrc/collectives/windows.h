@@ -40,7 +40,8 @@ class Windows {
   // Collective. Null on every rank where one of them could not have the memory; `problem` then says why.
   virtual std::shared_ptr<Segment> allocate(size_t bytes, Watch& watch, std::string* problem) = 0;
 
-  // Returns once all ranks have arrived. One atomic increment a rank; the last one in wakes the others.
+  // Returns once all ranks have arrived. Each writes one word, on a cache line of its own, and reads the others': the
+  // latency is that of one line travelling between two cores.
   void barrier(Watch& watch);
   // The same; then throws InvalidArgument on every rank unless all came with the same signature.
   void meet(Watch& watch);
@@ -50,6 +51,7 @@ class Windows {
 
  protected:
   Windows(int rank, int size) : rank_(rank), size_(size) {}
+  void arrive(Watch& watch, uint32_t tag);
   int rank_, size_;
   ControlBlock* control_ = nullptr;
 };
