@@ -13,7 +13,9 @@ from ringflow.graph.passes import Program
 from .communicator import Communicator, _core
 from .world import current
 
-COLLECTIVE_OPS = frozenset({"CollectiveReduce", "CollectiveBcast", "CollectiveGather", "_BucketReduce", "_BucketWait"})
+COLLECTIVE_OPS = frozenset({"CollectiveReduce", "CollectiveBcast", "CollectiveGather", "_BucketReduce", "_BucketWait",
+                            "ShardMean", "ShardConcat", "_ExactMaxima", "_ExactSum"})
+OF_SHARDS = frozenset({"_ExactMaxima", "_ExactSum"})  # inputs and attrs N and rows follow from the rank's own shards
 
 _COLLECTION = "communicator"
 

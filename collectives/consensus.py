@@ -24,7 +24,7 @@ from ringflow.graph.passes import Program
 from ringflow.graph.text import node_text
 from ringflow.graph.topology import ancestors, predecessors
 
-from .attach import COLLECTIVE_OPS, collective_ops, communicator_of
+from .attach import COLLECTIVE_OPS, OF_SHARDS, collective_ops, communicator_of
 from .communicator import Communicator
 
 _HASH_BYTES = 16
@@ -84,7 +84,8 @@ def _initial_values(graph: Graph, needed: set[Operation]) -> set[Operation]:
 
 
 def _attrs(op: Operation, initial: bool) -> str:
-    return ", ".join(f"{k}={_attr(v, initial)}" for k, v in sorted(op.attrs.items()) if k not in _NOT_COMPARED)
+    skipped = _NOT_COMPARED | {"N", "rows"} if op.type in OF_SHARDS else _NOT_COMPARED
+    return ", ".join(f"{k}={_attr(v, initial)}" for k, v in sorted(op.attrs.items()) if k not in skipped)
 
 
 def _attr(value: Any, initial: bool) -> str:
@@ -96,6 +97,8 @@ def _attr(value: Any, initial: bool) -> str:
 
 def _shapes(op: Operation) -> list[str]:
     """Dtypes and shapes that must be the same everywhere: all but the dimension along which ranks are gathered."""
+    if op.type in OF_SHARDS:
+        return []
     skip = op.type == "CollectiveGather"
     return [f"{t.dtype} {t.shape[1:] if skip else t.shape}" for t in op.inputs]
 

@@ -7,7 +7,9 @@ from .attach import attach_communicator
 from .buckets import merge_into_buckets
 from .consensus import check_consensus
 from .order import order_collectives
+from .shards import split_into_shards
 
+register("split into shards", split_into_shards, before="fold constants")
 register("attach communicator", attach_communicator)
 register("merge reductions into buckets", merge_into_buckets)
 register("order collectives", order_collectives)

@@ -9,9 +9,10 @@ start from rank 0's values. Nothing is added with one rank. The collectives beco
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from ringflow.graph.errors import GraphError
+from ringflow.graph.errors import GraphError, InvalidArgumentError
 from ringflow.graph.graph import Graph, GraphKeys
 from ringflow.graph.indexed_slices import IndexedSlices
 from ringflow.graph.operation import Operation, Tensor
@@ -24,18 +25,25 @@ from ringflow.graph.variables import Variable
 from ..attach import use_communicator
 from ..communicator import Communicator
 from ..ops import collective_bcast, collective_reduce, next_keys
+from ..shards import SHARDED_OPS
 from ..sparse import check_choice, exchange, scale_rows_first
 from ..world import current
+from . import reproducible as by_shards
 
 NAME = "allreduce"
 
 
-def distribute(train_op: Operation, *, communicator: Communicator | None = None, sparse: str = "auto") -> Operation:
+def distribute(train_op: Operation, *, communicator: Communicator | None = None, sparse: str = "auto",
+               reproducible: bool = False, shards: int | None = None, batch: Sequence[Any] | None = None) -> Operation:
     """Makes `train_op` (of ``optimizer.minimize`` or ``apply_gradients``) train on all ranks; returns it.
 
     Call it once, on every rank, before the train op has run. `communicator`: default that of the launched world.
     `sparse`: how IndexedSlices travel: "gather", "dense", or "auto", the one that costs fewer bytes (sparse.py).
-    Raises: GraphError where `train_op` is no optimizer's, has run, or is distributed already.
+    `reproducible`: the same weights, to the bit, on any number of ranks up to `shards`, the number of equal parts that
+    the global batch is divided into; each rank feeds the rows that ``collectives.shard_rows`` says. `batch`: the
+    placeholders that hold the batch, default those of unknown first dimension (docs/reproducible.md).
+    Raises: GraphError where `train_op` is no optimizer's, has run, or is distributed already, and where a reproducible
+    one holds random ops without seeds; InvalidArgumentError for options that do not fit.
 
     >>> train_op = rf.distribute(rf.train.AdamOptimizer().minimize(loss))  # doctest: +SKIP
     """
@@ -45,6 +53,12 @@ def distribute(train_op: Operation, *, communicator: Communicator | None = None,
                          f"{train_op.where} Fix: call distribute once", train_op.name)
     check_choice(sparse)
     world = communicator or current()
+    if reproducible:
+        _distribute_by_shards(step, world, shards, batch)
+        return train_op
+    if shards is not None or batch is not None:
+        raise InvalidArgumentError("[distribute] shards= and batch= are for reproducible=True. Fix: add it, or leave "
+                                   "them out")
     if world.size > 1:
         graph = train_op.graph
         needed = ancestors([train_op])
@@ -70,6 +84,16 @@ def distribute(train_op: Operation, *, communicator: Communicator | None = None,
             _broadcast_at_start(graph, needed, world.size)
     step.strategy = NAME
     return train_op
+
+
+def _distribute_by_shards(step: TrainStep, world: Communicator, shards: Any, batch: Sequence[Any] | None) -> None:
+    by_shards.check_settings(shards, world)
+    graph = step.train_op.graph
+    edges = _edges(step, ancestors([step.train_op]))
+    use_communicator(graph, world)
+    with graph.as_default(), graph.name_scope(""), graph.control_dependencies(None), graph.name_scope(by_shards.NAME):
+        _broadcast_at_start(graph, by_shards.share_by_shards(step, edges, shards, batch), world.size, SHARDED_OPS)
+    step.strategy = by_shards.NAME
 
 
 Edges = dict[Tensor, tuple[Any, Variable, list[tuple[Operation, int]]]]
@@ -106,7 +130,8 @@ def _read_instead(places: list[tuple[Operation, int]], tensor: Tensor) -> None:
         op._update_input(index, tensor)
 
 
-def _broadcast_at_start(graph: Graph, needed: set[Operation], size: int) -> None:
+def _broadcast_at_start(graph: Graph, needed: set[Operation], size: int,
+                        types: frozenset[str] = frozenset({"CollectiveReduce", "CollectiveGather"})) -> None:
     """Sessions run this once before the first step: the variables of the step take rank 0's values."""
     assigns = []
     for v in graph.get_collection(GraphKeys.GLOBAL_VARIABLES):
@@ -114,4 +139,4 @@ def _broadcast_at_start(graph: Graph, needed: set[Operation], size: int) -> None
             value = collective_bcast(v, root=0, name=f"start/{v.op.name}", **next_keys(graph, size))
             assigns.append(build("Assign", v, value, name=f"start/{v.op.name}/Assign"))
     start = group(*assigns, name="start_from_rank_0")
-    graph.add_to_collection(GraphKeys.BEFORE_FIRST_RUN, ({"CollectiveReduce", "CollectiveGather"}, start))
+    graph.add_to_collection(GraphKeys.BEFORE_FIRST_RUN, (types, start))

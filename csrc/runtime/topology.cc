@@ -36,8 +36,9 @@ Input split(const Node& reader, const std::string& input) {
 enum Priority { kAtOnce, kNormal, kLast };
 
 Priority priority(const Node& node) {
-  if (node.op == "_BucketReduce" || node.op == "_Retval") return kAtOnce;
-  return node.op == "_BucketWait" ? kLast : kNormal;
+  const bool starts = node.op == "_BucketReduce" || node.op == "_ExactMaxima" || node.op == "_ExactSum";
+  if (starts || node.op == "_Retval") return kAtOnce;
+  return node.op == "_BucketWait" || node.op == "_ExactMean" ? kLast : kNormal;
 }
 
 // A node on a cycle, given that `waiting[i] > 0` for exactly the nodes that cannot run.
