@@ -101,13 +101,13 @@ def split_into_shards(program: Program) -> None:
         return [copies.get(t, t) for copies in values]
 
     shared = {op for op in sharded if op.inputs[0].op not in region}
+    means = [op for op in sharded if op.type == "ShardMean" and op not in shared]
+    build_buckets(program, means, {op: of_shards(op.inputs[0]) for op in means}, rows, order)
     for op in sharded:
         if op.type == "ShardConcat":
             program.replace(op.outputs[0], _concat(program, op, of_shards(op.inputs[0]), world, op in shared))
         elif op in shared:  # the same on all shards, such as the gradient of weight decay alone
             program.replace(op.outputs[0], op.inputs[0])
-    means = [op for op in sharded if op.type == "ShardMean" and op not in shared]
-    build_buckets(program, means, {op: of_shards(op.inputs[0]) for op in means}, rows, order)
     program.remove(set(sharded))
     dead.drop_dead_code(program)  # the whole batch's part, unless something of it is fetched
 
