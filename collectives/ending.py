@@ -27,7 +27,6 @@ from .joining import say
 
 GRACE_S = 3.0  # for the others to report before they are killed
 LATE_GRACE_S = 1.0  # the same after a deadline: some will not
-_OWN = os.path.dirname(__file__)
 _MOST_FRAMES = 6
 
 
@@ -164,11 +163,11 @@ def _calls(frame: FrameType | None) -> str:
 
 
 def _place(trace: TracebackType | None) -> str:
-    """" at train.py:57": the innermost line of a traceback that is not in this package."""
+    """" at train.py:57": the innermost line of a traceback that is not ringflow's."""
     place = ""
     while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if not name.startswith(_OWN):
-            place = f" at {os.path.basename(name)}:{trace.tb_lineno}"
+        frame = trace.tb_frame
+        if not frame.f_globals.get("__name__", "").startswith("ringflow."):
+            place = f" at {os.path.basename(frame.f_code.co_filename)}:{trace.tb_lineno}"
         trace = trace.tb_next
     return place

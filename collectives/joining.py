@@ -77,7 +77,7 @@ def _collect(MPI: Any, comm: Any, mine: Hello, warn_s: float, timeout_s: float) 
     problem = _problem(everybody)
     _answer(comm, hellos, ("problem", problem) if problem else ("welcome", everybody))
     if problem:
-        raise UnavailableError(problem)
+        raise _refused(comm, mine, problem)
     return everybody
 
 
@@ -93,7 +93,7 @@ def _report(MPI: Any, comm: Any, mine: Hello, warn_s: float, timeout_s: float) -
             if kind == "welcome":
                 return content  # type: ignore[no-any-return]
             if kind == "problem":
-                raise UnavailableError(content)
+                raise _refused(comm, mine, content)
             if kind == "timeout":
                 raise _timed_out(comm, mine, waited, content)
             if not warned:
@@ -130,6 +130,10 @@ def _timed_out(comm: Any, mine: Hello, waited: float, missing: str) -> Error:
         "Fix: find out what that rank does before init; RINGFLOW_TIMEOUT_S sets the limit.")
 
 
+def _refused(comm: Any, mine: Hello, problem: str) -> Error:
+    return UnavailableError(f"[init] rank {mine.rank}/{comm.Get_size()} ({mine.host}): {problem}")
+
+
 def _problem(everybody: list[Hello]) -> str:
     failed = [h for h in everybody if h.problem]
     if failed:
@@ -141,7 +145,7 @@ def _problem(everybody: list[Hello]) -> str:
         return ""
     versions = "; ".join(f"rank{'s' * (len(g) > 1)} {', '.join(str(h.rank) for h in g[:8])}"
                          f"{', ...' * (len(g) > 8)} ({g[0].host}): {software}" for software, g in groups.items())
-    return (f"[init] the ranks run different software: {versions}. "
+    return (f"the ranks run different software: {versions}. "
             "Fix: install the same version of ringflow on every host.")
 
 

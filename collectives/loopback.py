@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 def run(size: int, function: Callable[[Communicator], Result], *, algorithm: str = "auto",
-        timeout_s: float = 60.0) -> list[Result]:
+        timeout_s: float = 60.0, warn_s: float = 30.0) -> list[Result]:
     """[function(communicator of rank r) for r in range(size)], each on a thread of its own.
 
     Inside, `collectives.current()`, `rank()` and `size()` are the thread's. A rank that raises ends the others'
@@ -25,7 +25,7 @@ def run(size: int, function: Callable[[Communicator], Result], *, algorithm: str
     """
     if size < 1:
         raise InvalidArgumentError(f"[loopback] a world has at least one rank: received {size}")
-    natives = _core().Communicator.loopback(size, algorithm=algorithm, timeout_s=timeout_s)
+    natives = _core().Communicator.loopback(size, algorithm=algorithm, timeout_s=timeout_s, warn_s=warn_s)
     results: list[Any] = [None] * size
     failures: list[BaseException | None] = [None] * size
 

@@ -25,14 +25,16 @@ const char* Communicator::supervise() {
     else
       std::this_thread::sleep_for(std::chrono::milliseconds(kLookMs));
     if (closed_) break;
-    if (ended >= 0 && control_->member(ended).presence.load(std::memory_order_acquire) == Presence::Running &&
-        !control_->aborted()) {
-      const std::string seen = control_->member(ended).last_seen();
-      const std::string what = text(peers_->name(ended), " has died without a word (killed, or os._exit)",
-                                    seen.empty() ? "" : ", ", seen);
-      say(text("ringflow: rank ", rank_, "/", size_, " on ", peers_->host(rank_), ": ", what));
-      abort(what);
-      return "died";
+    if (ended >= 0 && control_->member(ended).presence.load(std::memory_order_acquire) == Presence::Running) {
+      const std::string name = peers_->name(ended), seen = control_->member(ended).last_seen();
+      const std::string what = text(name, " has died without a word (killed, or os._exit)", seen.empty() ? "" : ", ",
+                                    seen);
+      // Every rank says it, but not of those that die while the job is being ended.
+      if (!control_->aborted() || control_->abort_text().find(name) == 0) {
+        say(text("ringflow: rank ", rank_, "/", size_, " on ", peers_->host(rank_), ": ", what));
+        abort(what);
+        return "died";
+      }
     }
     const uint64_t wanted = control_->member(rank_).stacks_wanted_for.load(std::memory_order_acquire);
     if (wanted > stacks_shown_for_) {

@@ -13,7 +13,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-LIMIT_S = 2.0       # RINGFLOW_TIMEOUT_S of runs in which a rank stops joining
+LIMIT_S = 3.0       # RINGFLOW_TIMEOUT_S of runs in which a rank stops joining
 ENDS_WITHIN_S = 12  # from the fault to the end of mpirun, on a loaded machine
 
 # What each other rank says; {v}: the rank that fails, {r}: the rank that tells, {p}: their number. A list: any of them.
@@ -27,7 +27,7 @@ SEEN = {
     "system exit": [r"rank {v} has left the program and cannot join"],
     "leave": [r"rank {v} has left the program and cannot join"],
     "sleep": [NOT_JOINED],
-    "stop": [NOT_JOINED + r", last seen in collective \d+ .*stopped by a signal"],
+    "stop": [NOT_JOINED + r".* is stopped by a signal"],
     "thread": [NOT_JOINED],
     "kill": [r"rank {r}/{p} on \S+: rank {v} \(\S+, pid \d+\) has died", r"because .*rank {v} \(\S+, pid \d+\) has died"],
     "os._exit": [r"rank {r}/{p} on \S+: rank {v} \(\S+, pid \d+\) has died"],
@@ -35,7 +35,7 @@ SEEN = {
     "late init": [r"rank {r}/{p} .*timed out after .*"],
     "version": [r"rank {r}/{p} .*the ranks run different software: .*0\.0\.1"],
 }
-BY_MPIRUN = {"kill": r"process rank {v} with PID|rank {v}.*exited on signal 9|signal 9 \(Killed\)"}
+BY_MPIRUN = {"kill": r"process rank {v} with PID .*signal 9", "os._exit": r"process rank {v} with PID"}
 
 
 @dataclass

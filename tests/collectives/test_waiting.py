@@ -1,0 +1,122 @@
+"""Waiting ranks say whom they wait for; init names who does not come; leftovers of killed jobs are removed."""
+import os
+import re
+import time
+
+import numpy as np
+import pytest
+from ringflow.collectives import loopback
+from ringflow.collectives.segments import sweep
+
+
+@pytest.mark.parametrize("algorithm", ["one_pass", "ring"])
+def test_each_waiting_rank_warns_once_with_the_missing_rank_and_its_last_collective(capfd, algorithm):
+    def body(comm):
+        comm.broadcast(np.ones(3))
+        if comm.rank == 2:
+            time.sleep(0.8)
+        comm.allreduce(np.ones(7, np.float32))
+        comm.barrier()
+
+    loopback.run(3, body, algorithm=algorithm, timeout_s=30, warn_s=0.2)
+    lines = capfd.readouterr().err.splitlines()
+    for r in (0, 1):
+        said = [x for x in lines if f"rank {r}/3" in x]
+        assert re.fullmatch(rf"ringflow: warning: \[allreduce\] rank {r}/3 has waited 0\.\d+ s in collective 2 "
+                            r"\(sum, 7 x float32\): rank 2 has not joined, last seen in collective 1 \(broadcast\)",
+                            said[0]), lines
+        assert re.fullmatch(rf"ringflow: \[allreduce\] rank {r}/3 goes on after 0\.\d+ s in collective 2 .*", said[1])
+        assert len(said) == 2
+    assert len(lines) == 4
+
+
+def test_a_warning_tells_bucket_step_and_size(capfd):
+    def body(comm):
+        bucket = comm.bucket(1 << 20)
+        for step in range(3):
+            if comm.rank == 1 and step == 2:
+                time.sleep(0.5)
+            comm.wait(comm.start(bucket, 1 << 18, np.float32))
+
+    loopback.run(2, body, timeout_s=30, warn_s=0.2)
+    warning = capfd.readouterr().err.splitlines()[0]
+    assert "in collective 4 (bucket 0, step 3, sum, 1.0 MiB float32): rank 1 has not joined, " \
+        "last seen in collective 3 (bucket 0, step 2)" in warning
+
+
+def test_several_missing_ranks_are_told_together(capfd):
+    loopback.run(4, lambda c: (time.sleep(0.5 * (c.rank > 1)), c.barrier()), timeout_s=30, warn_s=0.2)
+    warning = capfd.readouterr().err.splitlines()[0]
+    assert warning.endswith("in collective 1 (barrier): ranks 2, 3 have not joined")
+
+
+def test_ranks_without_shared_memory_ask_each_other_and_name_the_one_that_does_not_answer(mpirun):
+    done = mpirun(4, """
+import time
+import numpy as np
+from ringflow import collectives
+world = collectives.init()
+world.barrier()
+if world.rank == 2:
+    time.sleep(2)
+world.allreduce(np.ones(100_000))
+""", RINGFLOW_SHARED_MEMORY="0", RINGFLOW_WARN_S="0.7")
+    warnings = [x for x in done.stderr.splitlines() if x.startswith("ringflow: warning: [allreduce]")]
+    assert len(warnings) == 3 and all("rank 2 has not joined" in w for w in warnings), done.stderr
+
+
+def test_a_rank_that_others_wait_for_shows_where_it_is(mpirun):
+    done = mpirun(2, """
+import time
+from ringflow import collectives
+def load_batch():
+    time.sleep(2)
+world = collectives.init()
+if world.rank == 1:
+    load_batch()
+world.barrier()
+""", RINGFLOW_WARN_S="0.5")
+    assert re.search(r"rank 1/2 on \S+, for which others wait, is here \(MainThread\): \S+script.py:5 in load_batch < "
+                     r"\S+script.py:8 in <module>", done.stderr), done.stderr
+
+
+def test_init_names_the_rank_that_has_started_mpi_but_does_not_join(mpirun):
+    done = mpirun(3, """
+import time
+from mpi4py import MPI
+if MPI.COMM_WORLD.Get_rank() == 1:
+    time.sleep(60)
+from ringflow import collectives
+collectives.init()
+""", RINGFLOW_WARN_S="0.5", RINGFLOW_TIMEOUT_S="1.5")
+    assert done.returncode == 1
+    for r in (0, 2):
+        said = [x for x in done.stderr.splitlines() if f"rank {r}/3" in x and "rank 1 has not joined" in x]
+        assert any("warning: [init]" in x for x in said) and any("timed out" in x for x in said), done.stderr
+
+
+def test_a_rank_that_cannot_start_tells_the_others_why(mpirun):
+    done = mpirun(2, """
+import os, sys
+if os.environ["OMPI_COMM_WORLD_RANK"] == "1":
+    sys.modules["ringflow._mpi"] = None
+from ringflow import collectives
+collectives.init()
+""")
+    assert done.returncode == 1
+    for r in (0, 1):
+        assert re.search(rf"rank {r}/2 \(\S+\): rank 1/2 \(\S+\) cannot start: .*ringflow._mpi", done.stderr), done.stderr
+
+
+def test_segments_of_processes_that_are_gone_are_removed(tmp_path):
+    gone = os.fork()
+    if gone == 0:
+        os._exit(0)
+    os.waitpid(gone, 0)
+    names = [f"ringflow.prterun-vm-5@1.{gone}", f"ringflow.prterun-vm-5@1.{gone}.3", f"ringflow.job.{os.getpid()}",
+             f"other.job.{gone}"]
+    for name in names:
+        (tmp_path / name).write_text("")
+    assert sweep(str(tmp_path)) == [], "they are too young"
+    assert sorted(sweep(str(tmp_path), age_s=-1)) == names[:2]
+    assert sorted(os.listdir(tmp_path)) == sorted(names[2:])
