@@ -10,14 +10,22 @@ namespace {
 
 constexpr int kMaxRanks = 1024;
 
+struct Sources {
+  const void* at[kMaxRanks];
+};
+
+Sources sources_of(const Windows& windows, const Segment& segment, size_t offset) {
+  Sources sources;
+  check(windows.size() <= kMaxRanks, "[allreduce] at most ", kMaxRanks, " ranks share a node, not ", windows.size());
+  for (int r = 0; r < windows.size(); ++r) sources.at[r] = segment.window(r) + offset;
+  return sources;
+}
+
 void reduce_slice(const Windows& windows, const Segment& segment, size_t offset, Slice slice, void* out, DType dtype,
                   Reduction reduction) {
   if (slice.begin >= slice.end) return;
-  const void* sources[kMaxRanks];
-  check(windows.size() <= kMaxRanks, "[allreduce] at most ", kMaxRanks, " ranks share a node, not ", windows.size());
   offset += static_cast<size_t>(slice.begin) * size_of(dtype);
-  for (int r = 0; r < windows.size(); ++r) sources[r] = segment.window(r) + offset;
-  reduce(dtype, reduction, out, sources, windows.size(), slice.end - slice.begin);
+  reduce(dtype, reduction, out, sources_of(windows, segment, offset).at, windows.size(), slice.end - slice.begin);
 }
 
 }  // namespace
@@ -40,30 +48,45 @@ void allreduce(Windows& windows, Watch& watch, Segment& segment, int64_t count, 
 
 void allreduce(Windows& windows, Watch& watch, Segment& passage, void* data, int64_t count, DType dtype,
                Reduction reduction) {
+  const int me = windows.rank();
   const size_t item = size_of(dtype), bytes = static_cast<size_t>(count) * item;
   char* user = static_cast<char*>(data);
-  char* mine = passage.window(windows.rank());
   if (bytes <= kSmallBytes) {
     // Alternating halves: one is refilled only after every rank has arrived at the barrier between.
     const size_t half = (watch.sequence() & 1) * (passage.bytes() / 2);
-    std::memcpy(mine + half, user, bytes);
+    std::memcpy(passage.window(me) + half, user, bytes);
     windows.meet(watch);
     reduce_slice(windows, passage, half, {0, count}, user, dtype, reduction);
     return;
   }
-  windows.meet(watch);  // also: nobody still reads the windows in a small allreduce
-  const int64_t piece = static_cast<int64_t>(passage.bytes() / item);
-  for (int64_t done = 0; done < count; done += piece) {
-    const int64_t n = std::min(piece, count - done);
-    const size_t n_bytes = static_cast<size_t>(n) * item;
-    std::memcpy(mine, user, n_bytes);
+  const size_t piece_bytes = std::min(passage.bytes() / 2, kRoundBytes);
+  const int64_t piece = static_cast<int64_t>(piece_bytes / item), pieces = (count + piece - 1) / piece;
+  // What this rank reduces of piece i, and the place of the piece: alternating, so that one barrier a piece is enough.
+  const auto length = [&](int64_t i) { return std::min(piece, count - i * piece); };
+  const auto slice = [&](int64_t i) { return slice_of(length(i), item, me, windows.size()); };
+  const auto place = [&](int64_t i) { return static_cast<size_t>(i & 1) * piece_bytes; };
+  const auto own = [&](int64_t i) { return user + static_cast<size_t>(i * piece) * item; };
+  const auto copy_in = [&](int64_t i) {  // but for what nobody else reads
+    const Slice s = slice(i);
+    char* window = passage.window(me) + place(i);
+    const size_t begin = static_cast<size_t>(s.begin) * item, end = static_cast<size_t>(s.end) * item;
+    std::memcpy(window, own(i), begin);
+    std::memcpy(window + end, own(i) + end, static_cast<size_t>(length(i)) * item - end);
+  };
+  windows.meet(watch);  // also: nobody still reads the windows in an earlier call
+  copy_in(0);
+  windows.barrier(watch);
+  for (int64_t i = 0; i < pieces; ++i) {
+    const Slice s = slice(i);
+    if (s.begin < s.end) {
+      const size_t begin = static_cast<size_t>(s.begin) * item;
+      Sources sources = sources_of(windows, passage, place(i) + begin);
+      sources.at[me] = own(i) + begin;
+      reduce(dtype, reduction, passage.result() + place(i) + begin, sources.at, windows.size(), s.end - s.begin);
+    }
+    if (i + 1 < pieces) copy_in(i + 1);
     windows.barrier(watch);
-    const Slice slice = slice_of(n, item, windows.rank(), windows.size());
-    reduce_slice(windows, passage, 0, slice, passage.result() + static_cast<size_t>(slice.begin) * item, dtype,
-                 reduction);
-    windows.barrier(watch);
-    std::memcpy(user, passage.result(), n_bytes);
-    user += n_bytes;
+    std::memcpy(own(i), passage.result() + place(i), static_cast<size_t>(length(i)) * item);
   }
 }
 

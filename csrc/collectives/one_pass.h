@@ -6,7 +6,7 @@
 // Afterwards a rank may refill its own window; the result stays until the rank starts the next allreduce there.
 //
 // The others work on memory of the caller and copy it through the windows piece by piece (n bytes, pieces of b):
-//   allreduce   2 ceil(n / b) barriers, a copy in and a copy out; 1 barrier when n <= kSmallBytes
+//   allreduce   2 + ceil(n / kRoundBytes) barriers, a copy in of (p - 1) n / p and a copy out; 1 barrier when n <= kSmallBytes
 //   broadcast   1 + ceil(n / b) barriers, one copy in, p - 1 copies out
 //   allgatherv  2 ceil(max n / b) barriers, one copy in, p copies out
 #pragma once
@@ -20,6 +20,7 @@
 namespace rf::one_pass {
 
 constexpr size_t kSmallBytes = 4096;       // at most this, every rank reduces everything
+constexpr size_t kRoundBytes = 256 << 10;  // of an allreduce of a caller's array: two rounds stay in a second-level cache
 // The window size of the segment that passes the callers' memory. Large pieces need few barriers, but all windows are
 // reserved at once.
 inline size_t piece_bytes(int ranks) { return ranks <= 8 ? size_t{4} << 20 : size_t{1} << 20; }
