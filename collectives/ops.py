@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from ringflow.graph.define import Array, attr, convert_to_tensor, define
 from ringflow.graph.dtypes import FIXED, bfloat16, float16, float32, float64, int32, int64
 from ringflow.graph.errors import InvalidArgumentError
@@ -99,9 +100,10 @@ def bucket_reduce(inputs: list[Array], *, bucket: int, state: State, op: Operati
 
 @define("_BucketWait() -> outputs: N*T", T=attr("type", allowed=BUCKETED), shapes=attr("list(shape)"), stateful=True,
         differentiable=False, **_BUCKET)
-def bucket_wait(*, bucket: int, state: State) -> list[Array]:
-    """The reduced inputs of bucket number `bucket`, whose `_BucketReduce` has run before."""
-    return state.containers["_buckets"].pop(bucket)
+def bucket_wait(*, bucket: int, state: State, op: Operation) -> list[Array]:
+    """The reduced inputs of bucket number `bucket`; anything where its `_BucketReduce` was held back by a gate."""
+    reduced: list[Array] | None = state.containers.get("_buckets", {}).pop(bucket, None)
+    return [np.zeros(t.shape.known, t.dtype.as_numpy_dtype) for t in op.outputs] if reduced is None else reduced
 
 
 @bucket_wait.shape

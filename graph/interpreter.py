@@ -91,6 +91,7 @@ class Interpreter:
         """`feeds` by the index of `_Arg`; returns values by the index of `_Retval`."""
         values: dict[str, list[Any]] = {}
         fetched: dict[int, Any] = {}
+        closed: set[Operation] = set()  # gates that hold back what has a control edge from them
         for op in self._order:
             if op.type == "_Arg":
                 values[op.name] = [feeds[op.attrs["index"]]]
@@ -99,6 +100,11 @@ class Interpreter:
             if op.type == "_Retval":
                 value = inputs[0].read() if isinstance(inputs[0], Ref) else inputs[0]
                 fetched[op.attrs["index"]] = np.array(value)
+                continue
+            if op.type == "_Gate" and not inputs[0]:
+                closed.add(op)
+            if closed and not closed.isdisjoint(op.control_inputs):
+                values[op.name] = inputs[: len(op.outputs)]  # an update passes its variable on
                 continue
             values[op.name] = evaluate(op, inputs, self._state)
         return [fetched[i] for i in range(len(fetched))]

@@ -6,7 +6,7 @@ train op up there. It lies in this layer because optimizers (train/) and strateg
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import GraphError, InvalidArgumentError
@@ -22,7 +22,8 @@ class TrainStep:
     grads_and_vars: gradients as they left ``compute_gradients`` (or entered ``apply_gradients`` where the former was
     not used), without the absent ones. consumers_from: operations whose id is at least this were made afterwards; those
     that read a gradient (clipping, decay, the updates) see what a strategy puts in its place. update_ops: all
-    operations made by ``apply_gradients``. strategy: the name of the strategy that has rewritten the step, or "".
+    operations made by ``apply_gradients``. seed: the gradient of the loss by itself, from which all others follow, where
+    it is known. averages: scalars over all ranks that a strategy offers, by name. strategy: the name of the strategy that has rewritten the step, or "".
     """
 
     train_op: Operation
@@ -31,6 +32,8 @@ class TrainStep:
     consumers_from: int
     optimizer: Any = None
     strategy: str = ""
+    seed: Tensor | None = None
+    averages: dict[str, Tensor] = field(default_factory=dict)
 
 
 def find_train_step(train_op: Any, where: str) -> TrainStep:

@@ -44,7 +44,7 @@ class Optimizer:
         self._scalars: dict[tuple[str, DType], Tensor] = {}  # of the apply_gradients in hand
         self._slots: dict[str, dict[Variable, Variable]] = {}
         self._globals: dict[tuple[str, Graph], Variable] = {}
-        self._computed: WeakKeyDictionary[Graph, tuple[list[Any], int]] = WeakKeyDictionary()
+        self._computed: WeakKeyDictionary[Graph, tuple[list[Any], int, Tensor | None]] = WeakKeyDictionary()
 
     def get_name(self) -> str:
         return self._name
@@ -81,9 +81,13 @@ class Optimizer:
                                        "before minimize, or pass var_list")
         for v in variables:
             _check_variable(self._name, v)
+        first = len(loss.graph.get_operations())
         found = gradients(loss, variables, grad_ys=grad_loss)
         pairs = list(zip(found, variables))
-        self._computed[loss.graph] = pairs, len(loss.graph.get_operations())
+        operations = loss.graph.get_operations()
+        # what `gradients` makes first: the ones that it starts from
+        seed = next((op.outputs[0] for op in operations[first:] if op.type in ("Fill", "OnesLike")), None)
+        self._computed[loss.graph] = pairs, len(operations), seed if grad_loss is None else None
         return pairs
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Variable]], global_step: Variable | None = None,
@@ -107,10 +111,10 @@ class Optimizer:
                 self._create_slots(variables)
             with graph.name_scope(name or self._name) as scope:
                 train_op = self._build_updates(graph, pairs, global_step, scope)
-        source, mark = self._reduction_point(graph, pairs, first)
+        source, mark, seed = self._reduction_point(graph, pairs, first)
         graph.add_to_collection(GraphKeys.TRAIN_OP, train_op)
         graph.add_to_collection(GraphKeys.TRAIN_STEPS,
-                                TrainStep(train_op, source, graph.get_operations()[first:], mark, self))
+                                TrainStep(train_op, source, graph.get_operations()[first:], mark, self, seed=seed))
         return train_op
 
     def _build_updates(self, graph: Graph, pairs: Sequence[tuple[Any, Variable]], global_step: Variable | None,
@@ -143,14 +147,14 @@ class Optimizer:
                                            f"the variable {v.shape}.{g.op.where}")
         return g, v
 
-    def _reduction_point(self, graph: Graph, pairs: list[Any], first: int) -> tuple[list[Any], int]:
+    def _reduction_point(self, graph: Graph, pairs: list[Any], first: int) -> tuple[list[Any], int, Tensor | None]:
         """Where a strategy meets the gradients: as they left compute_gradients, so that clipping sees reduced ones; as
-        they were given to apply_gradients where they do not all come from there."""
-        computed, mark = self._computed.get(graph, ([], first))
+        they were given to apply_gradients where they do not all come from there. And the gradient of the loss."""
+        computed, mark, seed = self._computed.get(graph, ([], first, None))
         source = {v: g for g, v in computed if g is not None}
         if all(v in source for _, v in pairs):
-            return [(source[v], v) for _, v in pairs], mark
-        return pairs, first
+            return [(source[v], v) for _, v in pairs], mark, seed
+        return pairs, first, None
 
     # ---- what a subclass says
     def _create_slots(self, variables: Sequence[Variable]) -> None:

@@ -62,7 +62,9 @@ void Executable::make_steps() {
   for (size_t i = 0; i < plan_.nodes.size(); ++i) {
     const PlanNode& p = plan_.nodes[i];
     if (p.kernel)
-      add_step(p, make_kernel(p));
+      add_step(p, gated(p, make_kernel(p)));
+    else if (p.node.op == "_Gate")
+      add_step(p, gate(p));
     else if (p.node.op == "_Retval")
       add_step(p, fetch(p, static_cast<int>(i)));
     if (!released[i].empty()) {
@@ -89,6 +91,42 @@ Kernel Executable::make_kernel(const PlanNode& p) {
     if (e.node.empty()) e.node = p.node.name;
     throw;
   }
+}
+
+Kernel Executable::gate(const PlanNode& p) {
+  check(p.inputs.size() == 1 && plan_.values[static_cast<size_t>(p.inputs[0])].dtype == DType::Bool,
+        "[_Gate] takes one bool: node '", p.node.name, "'");
+  gates_.push_back(std::make_unique<bool>(true));
+  gate_of_[p.node.name] = gates_.back().get();
+  return [open = gates_.back().get()](Context& c) {
+    const Tensor& t = c.input(0);
+    check(t.num_elements() == 1, "[_Gate] 'proceed' must be a scalar, got shape ", t.shape());
+    *open = *t.data<bool>();
+  };
+}
+
+// `kernel`, run only while the gates on the node's control inputs are open. A skipped update passes its variable on.
+Kernel Executable::gated(const PlanNode& p, Kernel kernel) {
+  std::vector<const bool*> open;
+  for (const std::string& input : p.node.inputs)
+    if (input[0] == '^' && gate_of_.count(input.substr(1))) open.push_back(gate_of_[input.substr(1)]);
+  if (open.empty()) return kernel;
+  for (int k = 0; k < p.num_outputs; ++k) {
+    const bool ref = storage_of(p.first_output + k).place == Place::Variable && k == 0;
+    if (!ref)
+      throw Error(Code::InvalidArgument,
+                  text("[_Gate] only updates of variables and ops without outputs can be held back: node '",
+                       p.node.name, "' (", p.node.op, ") has other outputs"),
+                  p.node.name);
+  }
+  return [kernel = std::move(kernel), open = std::move(open)](Context& c) {
+    bool all = true;
+    for (const bool* one : open) all = all && *one;
+    if (all)
+      kernel(c);
+    else if (c.num_outputs() > 0)
+      c.set_ref_output(0, c.variable(0));
+  };
 }
 
 namespace {

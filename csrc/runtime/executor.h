@@ -1,9 +1,12 @@
 // A planned graph that runs: feeds in, fetches out, straight through the steps of the plan.
 //
 // Between the first and the last step there is no lock, no queue and, for outputs of planned shape, no allocation.
+// Nodes with a control edge from a `_Gate` (proceed: bool) are skipped while it is false; only updates and ops without
+// outputs can be.
 // Thread-safe: one run at a time, others wait. A failed run leaves the executable usable.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -57,6 +60,8 @@ class Executable {
   void make_steps();
   void add_step(const PlanNode& p, Kernel kernel);
   Kernel make_kernel(const PlanNode& p);
+  Kernel gate(const PlanNode& p);
+  Kernel gated(const PlanNode& p, Kernel kernel);
   Kernel fetch(const PlanNode& p, int position);
   const Storage& storage_of(int value) const {
     return plan_.storages[static_cast<size_t>(plan_.values[static_cast<size_t>(value)].storage)];
@@ -76,6 +81,8 @@ class Executable {
   std::vector<Feed> feeds_;
   std::vector<Step> steps_;
   std::vector<std::unique_ptr<Slot*[]>> input_lists_;
+  std::vector<std::unique_ptr<bool>> gates_;      // of _Gate nodes: whether this run passes
+  std::map<std::string, const bool*> gate_of_;    // by node name
   std::vector<Slot*> fresh_;           // hold memory of the run; released by steps
   std::vector<Slot*> variable_reads_;  // share a variable's memory; released after the run
   std::vector<std::pair<Slot*, void*>> in_place_;  // outputs planned over an input, and where

@@ -15,7 +15,7 @@ constexpr int64_t kMaxIndex = 1 << 16;  // of _Arg and _Retval: a forged one mus
 constexpr int64_t kMaxBytes = int64_t{1} << 46;
 
 bool native(const Node& node) {
-  return node.op == "_Arg" || node.op == "_Retval" || node.op == "Const" || node.op == "NoOp";
+  return node.op == "_Arg" || node.op == "_Retval" || node.op == "Const" || node.op == "NoOp" || node.op == "_Gate";
 }
 
 // The size of a tensor, -1 where it is not known.
@@ -131,7 +131,7 @@ class Planner {
   }
 
   static std::vector<DType> output_dtypes(const Node& node) {
-    if (node.op == "_Retval" || node.op == "NoOp") return {};
+    if (node.op == "_Retval" || node.op == "NoOp" || node.op == "_Gate") return {};
     if (node.op == "_Arg") return {node.attr<DType>("T")};
     if (node.op == "Const") return {constant(node).dtype()};
     return node.list<DType>("_output_dtypes");
