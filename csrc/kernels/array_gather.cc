@@ -200,6 +200,7 @@ RF_KERNEL_ANY("GatherNd", None, gather_nd)
 RF_KERNEL("ScatterNd", scatter_nd, float, double, int32_t, int64_t)
 RF_KERNEL_ANY("DynamicPartition", None, dynamic_partition)
 RF_KERNEL_ANY("DynamicStitch", None, dynamic_stitch)
+RF_KERNEL_ANY("ParallelDynamicStitch", None, dynamic_stitch)
 
 }  // namespace
 }  // namespace rf

@@ -83,7 +83,6 @@ RF_UNARY(Exp, math::exp(x))
 RF_UNARY(Log, math::log(x))
 RF_UNARY(Log1p, math::log1p(x))
 RF_UNARY(Floor, math::floor(x))
-RF_UNARY(Round, math::round_half_even(x))
 
 RF_BINARY(RealDiv, a / b)
 RF_BINARY(DivNoNan, b == T(0) ? T(0) : a / b)
@@ -108,6 +107,16 @@ struct SquaredDifference {
   }
 };
 // Integers: b != 0 is the caller's duty. A quotient by -1 is a negation, which cannot trap.
+struct Round {
+  template <class T>
+  T operator()(T x) const {
+    if constexpr (is_real<T>)
+      return math::round_half_even(x);
+    else
+      return x;
+  }
+};
+
 struct FloorDiv {
   template <class T>
   T operator()(T a, T b) const {

@@ -20,6 +20,7 @@ struct Division {
         const int64_t n = y.num_elements();
         bool zero = false;
         for (int64_t i = 0; i < n; ++i) zero |= divisor[i] == T(0);
+        zero = zero && x.num_elements() != 0;
         check(!zero, "[", c.node().op, "] integer division by zero. Fix: make every element of y differ from 0");
       }
       broadcast_binary<T, F, T>(c, F(), x, y);
@@ -107,7 +108,7 @@ RF_KERNEL_IN_PLACE("Exp", Unary<Exp>::make, float, double)
 RF_KERNEL_IN_PLACE("Log", Unary<Log>::make, float, double)
 RF_KERNEL_IN_PLACE("Log1p", Unary<Log1p>::make, float, double)
 RF_KERNEL_IN_PLACE("Floor", Unary<Floor>::make, float, double)
-RF_KERNEL_IN_PLACE("Round", Unary<Round>::make, float, double)
+RF_KERNEL_IN_PLACE("Round", Unary<Round>::make, float, double, int32_t, int64_t)
 
 RF_KERNEL_IN_PLACE("Add", Binary<Add>::make, float, double, int32_t, int64_t)
 RF_KERNEL_IN_PLACE("AddV2", Binary<Add>::make, float, double, int32_t, int64_t)

@@ -135,6 +135,24 @@ void max_backward(const Pool& g, const T* __restrict x, const T* __restrict y, c
 }
 
 template <class T>
+void max_pick(const Pool& g, const T* __restrict x, const T* __restrict y, const T* __restrict grad, T* __restrict out) {
+  const int64_t channels = g.channels;
+  for_windows(g, [=, &g](int64_t to, int64_t n, Window::Range rows, Window::Range columns) {
+    for (int64_t c = 0; c < channels; ++c) {
+      bool open = true;
+      T picked = T(0);
+      for_pixels(g, n, rows, columns, [&](int64_t at) {
+        if (open && x[at + c] == y[to + c]) {
+          picked = grad[at + c];
+          open = false;
+        }
+      });
+      out[to + c] = picked;
+    }
+  });
+}
+
+template <class T>
 void average_forward(const Pool& g, const T* __restrict x, T* __restrict y) {
   const int64_t channels = g.channels;
   vectorised([=, &g] {
@@ -188,6 +206,17 @@ Kernel max_pool_grad(const Node& node) {
 }
 
 template <class T>
+Kernel max_pool_grad_grad(const Node& node) {
+  return [attrs = window_attrs(node)](Context& c) {
+    const Tensor &x = c.input(0), &y = c.input(1), &grad = c.input(2);
+    const Pool g = pool_geometry(attrs, x.shape());
+    check_shape(attrs, "orig_output", y.shape(), g.output());
+    check_shape(attrs, "grad", grad.shape(), g.input());
+    max_pick(g, x.data<T>(), y.data<T>(), grad.data<T>(), c.output(0, g.output()).template data<T>());
+  };
+}
+
+template <class T>
 Kernel avg_pool(const Node& node) {
   return [attrs = window_attrs(node)](Context& c) {
     const Tensor& x = c.input(0);
@@ -211,6 +240,7 @@ Kernel avg_pool_grad(const Node& node) {
 
 RF_KERNEL("MaxPool", max_pool, float, double)
 RF_KERNEL("MaxPoolGrad", max_pool_grad, float, double)
+RF_KERNEL("MaxPoolGradGrad", max_pool_grad_grad, float, double)
 RF_KERNEL("AvgPool", avg_pool, float, double)
 RF_KERNEL("AvgPoolGrad", avg_pool_grad, float, double)
 

@@ -70,13 +70,32 @@ Kernel softmax(const Node&) {
   };
 }
 
+// Input i, its rows and columns repeated to `shape`; the input itself where it has that shape.
+template <class T>
+Tensor widened(Context& c, int i, const Shape& shape) {
+  const Tensor& t = c.input(i);
+  if (t.shape() == shape) return t;
+  check((t.dim(0) == shape[0] || t.dim(0) == 1) && (t.dim(1) == shape[1] || t.dim(1) == 1), "[", c.node().op,
+        "] logits and labels must broadcast: got ", c.input(0).shape(), " and ", c.input(1).shape());
+  Tensor wide(t.dtype(), shape);
+  const int64_t row = t.dim(0) == 1 ? 0 : t.dim(1), column = t.dim(1) == 1 ? 0 : 1;
+  const T* in = t.data<T>();
+  T* out = wide.data<T>();
+  for (int64_t r = 0; r < shape[0]; ++r)
+    for (int64_t j = 0; j < shape[1]; ++j) *out++ = in[r * row + j * column];
+  return wide;
+}
+
 // loss = -sum labels * log softmax;  backprop = softmax - labels
 template <class T>
 Kernel cross_entropy(const Node&) {
   return [](Context& c) {
-    const Tensor &x = c.input(0), &labels = c.input(1);
-    check(x.shape().rank() == 2 && labels.shape() == x.shape(), "[", c.node().op,
-          "] logits and labels must have the same shape (batch, classes): got ", x.shape(), " and ", labels.shape());
+    check(c.input(0).rank() == 2 && c.input(1).rank() == 2, "[", c.node().op,
+          "] logits and labels must be (batch, classes): got ", c.input(0).shape(), " and ", c.input(1).shape());
+    Shape shape = c.input(0).shape();
+    for (int i = 0; i < 2; ++i)
+      if (shape[i] == 1) shape.set(i, c.input(1).dim(i));
+    const Tensor x = widened<T>(c, 0, shape), labels = widened<T>(c, 1, shape);
     const Rows rows(x.shape());
     const int64_t group = rows.group<T>(), n = rows.n, count = rows.count;
     T* loss = c.output(0, {count}).template data<T>();

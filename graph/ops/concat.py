@@ -317,6 +317,19 @@ dynamic_stitch.sample([np.array([0, 1], np.int32), np.array([1], np.int32)], [no
 dynamic_stitch.sample([np.zeros(0, np.int32)], [normal(0, 2)])
 
 
+@define("ParallelDynamicStitch(indices: N*int32, data: N*T) -> merged: T", T=FIXED)
+def parallel_dynamic_stitch(indices: list[Array], data: list[Array]) -> Array:
+    """DynamicStitch for callers who promise that no index comes twice; here the last of equal ones still wins."""
+    return np.asarray(dynamic_stitch.reference(indices, data))
+
+
+parallel_dynamic_stitch.shape_rule = dynamic_stitch.shape_rule
+parallel_dynamic_stitch.gradient_rule = dynamic_stitch.gradient_rule
+parallel_dynamic_stitch.sample([np.array([0, 2], np.int32), np.array([1, 3], np.int32)],
+                               [normal(2, 3), normal(2, 3)])
+parallel_dynamic_stitch.sample([np.array(1, np.int32), np.array([2, 0], np.int32)], [normal(), normal(2)])
+
+
 @define("DynamicPartition(data: T, partitions: int32) -> outputs: num_partitions*T", T=FIXED)
 def dynamic_partition(data: Array, partitions: Array, *, num_partitions: int) -> list[Array]:
     """outputs[i] = the rows of `data` with partitions == i, in order.

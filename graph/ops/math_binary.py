@@ -95,22 +95,22 @@ for _op in (realdiv, div_no_nan):
     _op.sample(np.array([1, -1, 0, np.inf, 2], np.float32), np.array([0, 0, 0, 2, np.inf], np.float32), gradient=False)
 
 
-def _refuse_integer_zero(op: str, y: Array) -> None:
-    if y.dtype.kind in "iu" and not y.all():
+def _refuse_integer_zero(op: str, x: Array, y: Array) -> None:
+    if x.size and y.dtype.kind in "iu" and not y.all():
         raise InvalidArgumentError(f"[{op}] integer division by zero: 'y' holds a 0")
 
 
 @define("FloorDiv(x: T, y: T) -> z: T", T=NUMBERS, elementwise=True, differentiable=False, shape=broadcast_shape)
 def floordiv(x: Array, y: Array) -> Array:
     """z = floor(x / y). Raises: InvalidArgumentError where an integer y is 0."""
-    _refuse_integer_zero("FloorDiv", y)
+    _refuse_integer_zero("FloorDiv", x, y)
     return np.floor(np.true_divide(x, y)) if x.dtype.kind == "f" else np.floor_divide(x, y)
 
 
 @define("FloorMod(x: T, y: T) -> z: T", T=NUMBERS, elementwise=True, shape=broadcast_shape)
 def floormod(x: Array, y: Array) -> Array:
     """z = x - floor(x / y) y, of the sign of y. Raises: InvalidArgumentError where an integer y is 0."""
-    _refuse_integer_zero("FloorMod", y)
+    _refuse_integer_zero("FloorMod", x, y)
     return np.mod(x, y)
 
 
@@ -128,6 +128,7 @@ for _op in (floordiv, floormod):
     for _a, _b in PAIRS:
         _op.sample(distinct(*_a), _choice([-4, -3, 2, 3, 5], _b))
     _op.sample(np.array([7, -7], np.int32), np.array([2, 0], np.int32), gradient=False)  # refused for integers
+    _op.sample(np.zeros(0, np.int32), np.array(0, np.int32), gradient=False)  # nothing is divided
 
 
 @define("Pow(x: T, y: T) -> z: T", T=NUMBERS, elementwise=True, shape=broadcast_shape)

@@ -173,10 +173,10 @@ def floor(x: Array) -> Array:
     return np.floor(x)
 
 
-@define("Round(x: T) -> y: T", T=FLOATS, elementwise=True, differentiable=False, shape=first_shape)
+@define("Round(x: T) -> y: T", T=NUMBERS, elementwise=True, differentiable=False, shape=first_shape)
 def round_(x: Array) -> Array:
     """y = the nearest integer, the even one of two"""
-    return np.rint(x)
+    return np.rint(x) if x.dtype.kind == "f" else x
 
 
 for _op in (floor, round_):

@@ -14,7 +14,7 @@ from ..opdef import attr
 from ..operation import Operation, Tensor
 from ..samples import distinct, normal
 from ..shapes import TensorShape
-from .rules import ranked, shape_tensor
+from .rules import build, ranked, shape_tensor
 from .window import (
     Side,
     check_attrs,
@@ -102,8 +102,42 @@ def _(op: Operation) -> list[TensorShape]:
 
 @max_pool_grad.gradient
 def _(op: Operation, grad: Tensor) -> list[Any]:
-    raise UnimplementedError(f"[MaxPoolGrad] second derivatives of max pooling are not defined: {op.name!r}. Fix: use "
-                             "avg_pool")
+    x, y = op.inputs[:2]
+    if op.attrs["padding"] == "EXPLICIT":
+        raise UnimplementedError(f"[MaxPoolGrad] the gradient with explicit paddings is not defined: {op.name!r}")
+    attrs = {name: op.attrs[name] for name in _ATTRS}
+    return [build("ZerosLike", x), build("ZerosLike", y), max_pool_grad_grad(x, y, grad, **attrs)]
+
+
+@define("MaxPoolGradGrad(orig_input: T, orig_output: T, grad: T) -> output: T", T=FLOATS, **_ATTRS)
+def max_pool_grad_grad(orig_input: Array, orig_output: Array, grad: Array, *, op: Operation) -> Array:
+    """For each window the element of `grad` where orig_input is largest, the first of them in row-major order."""
+    data_format = op.attrs["data_format"]
+    x, g = to_nhwc(data_format, orig_input), to_nhwc(data_format, grad)
+    if x.shape != g.shape:
+        raise InvalidArgumentError(f"[MaxPoolGradGrad] 'grad' must be of the input's shape: grad {grad.shape}, input "
+                                   f"{orig_input.shape}")
+    h, w = _geometry(op, x)
+    flat = windows(x, h, w, -np.inf)
+    first = flat.reshape(*flat.shape[:4], h.size * w.size).argmax(-1)[..., None]
+    picked = np.take_along_axis(windows(g, h, w).reshape(*flat.shape[:4], h.size * w.size), first, -1)
+    return from_nhwc(data_format, picked[..., 0])
+
+
+@max_pool_grad_grad.shape
+def _(op: Operation) -> list[TensorShape]:
+    shape = ranked(op, 0, 4)
+    pooled = _pooled(op, shape)
+    _same(op, "orig_output", op.inputs[1].shape, pooled)
+    _same(op, "grad", op.inputs[2].shape, shape)
+    return [pooled]
+
+
+@max_pool_grad_grad.gradient
+def _(op: Operation, grad: Tensor) -> list[Any]:
+    x, y = op.inputs[:2]
+    attrs = {name: op.attrs[name] for name in _ATTRS}
+    return [build("ZerosLike", x), build("ZerosLike", y), max_pool_grad(x, y, grad, **attrs)]
 
 
 # ---- average
@@ -162,7 +196,10 @@ def _(op: Operation, grad: Tensor) -> list[Any]:
 def _max_grad_sample(x: Array, y: tuple[int, ...], **attrs: Any) -> None:
     """A gradient sample whose orig_output is the pooled `x`, as kernels may rely on."""
     h, w = known_sides("sample", {"data_format": "NHWC", **attrs}, x, attrs["ksize"][1:3])
-    max_pool_grad.sample(x, windows(x, h, w, -np.inf).max((4, 5)), normal(*y), gradient=False, **attrs)
+    best = windows(x, h, w, -np.inf).max((4, 5))
+    max_pool_grad.sample(x, best, normal(*y), gradient=False, **attrs)
+    if attrs["padding"] != "EXPLICIT":
+        max_pool_grad_grad.sample(x, best, normal(*x.shape), gradient=False, **attrs)
 
 
 def _sample(x: tuple[int, ...], y: tuple[int, ...], **attrs: Any) -> None:

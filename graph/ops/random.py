@@ -44,7 +44,8 @@ def get_seed(op_seed: int | None) -> tuple[int, int]:
     return pair if pair != (0, 0) else (0, 2**31 - 1)
 
 
-def _stream(op: Operation, state: State) -> np.random.Generator:
+def stream_of(op: Operation, state: State) -> np.random.Generator:
+    """The stream of a random op, kept in `state` from run to run."""
     slots = state.containers.setdefault("", {})
     key = f"{op.name}:stream"  # no variable's name: those have no colon
     if key not in slots:
@@ -71,7 +72,7 @@ def _dims(op: Operation, shape: Array) -> list[int]:
         stateful=True, statistical=True, differentiable=False, shape=_shape_of_vector)
 def random_uniform_op(shape: Array, *, op: Operation, state: State) -> Array:
     """Uniform in [0, 1), of the dimensions `shape` (n,)."""
-    drawn = _stream(op, state).random(_dims(op, shape), op.attrs["dtype"].as_numpy_dtype)
+    drawn = stream_of(op, state).random(_dims(op, shape), op.attrs["dtype"].as_numpy_dtype)
     return np.asarray(drawn)
 
 
@@ -82,7 +83,7 @@ def random_uniform_int(shape: Array, minval: Array, maxval: Array, *, op: Operat
     """Uniform among the integers in [minval, maxval), of the dimensions `shape` (n,)."""
     if minval >= maxval:
         raise InvalidArgumentError(f"[RandomUniformInt] 'minval' must be below 'maxval': got {minval} and {maxval}")
-    return np.asarray(_stream(op, state).integers(minval, maxval, _dims(op, shape), minval.dtype))
+    return np.asarray(stream_of(op, state).integers(minval, maxval, _dims(op, shape), minval.dtype))
 
 
 @random_uniform_int.shape
@@ -97,14 +98,14 @@ def _(op: Operation) -> list[TensorShape]:
         stateful=True, statistical=True, differentiable=False, shape=_shape_of_vector)
 def random_standard_normal(shape: Array, *, op: Operation, state: State) -> Array:
     """Normal with mean 0 and deviation 1, of the dimensions `shape` (n,)."""
-    return np.asarray(_stream(op, state).standard_normal(_dims(op, shape), op.attrs["dtype"].as_numpy_dtype))
+    return np.asarray(stream_of(op, state).standard_normal(_dims(op, shape), op.attrs["dtype"].as_numpy_dtype))
 
 
 @define("TruncatedNormal(shape: T) -> output: dtype", T=_INT_INDEX, dtype=attr("type", allowed=FLOATS), seed=0, seed2=0,
         stateful=True, statistical=True, differentiable=False, shape=_shape_of_vector)
 def truncated_normal_op(shape: Array, *, op: Operation, state: State) -> Array:
     """Normal with mean 0 and deviation 1, drawn again where outside [-2, 2], of the dimensions `shape` (n,)."""
-    stream = _stream(op, state)
+    stream = stream_of(op, state)
     drawn: Array = np.asarray(stream.standard_normal(_dims(op, shape), op.attrs["dtype"].as_numpy_dtype))
     while (outside := np.abs(drawn) > 2).any():
         drawn[outside] = stream.standard_normal(int(outside.sum()), drawn.dtype)
@@ -128,7 +129,7 @@ for _low, _high in ((0, 10), (-500, 2**30)):
         shape=first_shape)
 def random_shuffle_op(value: Array, *, op: Operation, state: State) -> Array:
     """The rows of `value` (along axis 0) in random order, each order as likely as another."""
-    stream = _stream(op, state)
+    stream = stream_of(op, state)
     return value if value.ndim == 0 else value[stream.permutation(value.shape[0])]
 
 
@@ -149,7 +150,7 @@ def multinomial_op(logits: Array, num_samples: Array, *, op: Operation, state: S
     z = logits.astype(np.float64)
     p = np.exp(z - z.max(1, keepdims=True))
     edges = np.cumsum(p, 1)
-    drawn = _stream(op, state).random((len(z), int(num_samples))) * edges[:, -1:]
+    drawn = stream_of(op, state).random((len(z), int(num_samples))) * edges[:, -1:]
     return np.asarray((drawn[:, :, None] >= edges[:, None, :]).sum(2))
 
 

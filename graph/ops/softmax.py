@@ -13,8 +13,8 @@ from ..dtypes import FLOATS, INDEX, int64
 from ..errors import InvalidArgumentError
 from ..operation import Operation, Tensor
 from ..samples import Random, integers, normal
-from ..shapes import TensorShape
-from .rules import build, dim, ranked, same_dim
+from ..shapes import TensorShape, broadcast
+from .rules import build, dim, ranked, same_dim, unbroadcast_both
 
 
 def _at_least_vector(op: Operation) -> list[TensorShape]:
@@ -72,13 +72,16 @@ def _row_gradient(op: Operation, to_loss: Tensor | None, to_backprop: Tensor | N
 def _softmax_xent(features: Array, labels: Array) -> tuple[Array, Array]:
     """loss = -sum(labels * log_softmax(features)) of each row; backprop = softmax(features) - labels.
 
-    features, labels, backprop: (n, classes); loss: (n,). backprop is d loss / d features where labels sum to 1.
+    features, labels, backprop: (n, classes), one row or column standing for many; loss: (n,). backprop is
+    d loss / d features where labels sum to 1.
     """
-    if features.shape != labels.shape or features.ndim != 2:
+    if features.ndim != 2 or labels.ndim != 2 or any(m != n and 1 not in (m, n)
+                                                     for m, n in zip(features.shape, labels.shape)):
         raise InvalidArgumentError(
-            f"[SoftmaxCrossEntropyWithLogits] 'features' and 'labels' must be matrices of one shape: "
+            f"[SoftmaxCrossEntropyWithLogits] 'features' and 'labels' must be matrices that broadcast: "
             f"{features.shape} and {labels.shape}"
         )
+    features, labels = np.broadcast_arrays(features, labels)
     logs = _log_softmax_of(features)
     return -np.sum(labels * logs, -1, features.dtype), np.exp(logs) - labels
 
@@ -86,9 +89,8 @@ def _softmax_xent(features: Array, labels: Array) -> tuple[Array, Array]:
 @_softmax_xent.shape
 def _(op: Operation) -> list[TensorShape]:
     features, labels = ranked(op, 0, 2), ranked(op, 1, 2)
-    rows = same_dim(op, "'features' and 'labels' differ in rows", dim(features, 0), dim(labels, 0))
-    classes = same_dim(op, "'features' and 'labels' differ in classes", dim(features, 1), dim(labels, 1))
-    return [TensorShape([rows]), TensorShape([rows, classes])]
+    shape = broadcast(features, labels, op.type)
+    return [TensorShape([dim(shape, 0)]), shape]
 
 
 @_softmax_xent.gradient
@@ -98,7 +100,10 @@ def _(op: Operation, to_loss: Tensor | None, to_backprop: Tensor | None) -> list
         to_labels = -build("ExpandDims", to_loss, -1) * log_softmax(op.inputs[0])
     if to_backprop is not None:
         to_labels = -to_backprop if to_labels is None else to_labels - to_backprop
-    return [_row_gradient(op, to_loss, to_backprop), to_labels]
+    to_features = _row_gradient(op, to_loss, to_backprop)
+    if to_features is None or to_labels is None or op.inputs[0].shape == op.inputs[1].shape:
+        return [to_features, to_labels]
+    return list(unbroadcast_both(op, to_features, to_labels))
 
 
 def _distributions(*shape: int) -> Random:
@@ -113,6 +118,9 @@ for _n, _classes in ((1, 1), (3, 5), (7, 37), (0, 4)):
     # gradient is tested by test_nn on logits alone
     _softmax_xent.sample(normal(_n, _classes, scale=2.0), _distributions(_n, _classes), gradient=False)
 _softmax_xent.sample(_FAR, np.eye(3, dtype=np.float32), gradient=False)
+for _a, _b in (((3, 5), (1, 5)), ((1, 5), (3, 5)), ((3, 1), (3, 4))):
+    _softmax_xent.sample(normal(*_a), _distributions(*_b), gradient=False)
+_softmax_xent.sample(normal(3, 5), normal(2, 5))  # refused
 
 
 @define("SparseSoftmaxCrossEntropyWithLogits(features: T, labels: Tlabels) -> loss: T, backprop: T", T=FLOATS,

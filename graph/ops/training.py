@@ -101,7 +101,8 @@ apply_gradient_descent.sample(normal(37), positive(), normal(37))
 apply_gradient_descent.sample(normal(0, 2), positive(), normal(0, 2))
 
 
-@_update_op("ApplyMomentum(var: &T, accum: &T, lr: T, grad: T, momentum: T) -> out: &T", T=FLOATS, use_nesterov=False, shape=_one_shape)
+@_update_op("ApplyMomentum(var: &T, accum: &T, lr: T, grad: T, momentum: T) -> out: &T", T=FLOATS,
+            use_nesterov=False, shape=_one_shape)
 def apply_momentum(var: Ref, accum: Ref, lr: Array, grad: Array, momentum: Array, *, use_nesterov: bool) -> Ref:
     """accum = momentum * accum + grad; var -= lr * accum, with Nesterov lr * (grad + momentum * accum)"""
     a = _value("ApplyMomentum", accum, grad) * momentum + grad
@@ -160,7 +161,8 @@ apply_adagrad.sample(normal(37), positive(37), positive(), normal(37), update_sl
 apply_adagrad.sample(normal(), positive(), positive(), normal())
 
 
-@_update_op("ApplyRMSProp(var: &T, ms: &T, mom: &T, lr: T, rho: T, momentum: T, epsilon: T, grad: T) -> out: &T", T=FLOATS,
+@_update_op("ApplyRMSProp(var: &T, ms: &T, mom: &T, lr: T, rho: T, momentum: T, epsilon: T, grad: T) -> out: &T",
+            T=FLOATS,
         shape=_one_shape)
 def apply_rms_prop(var: Ref, ms: Ref, mom: Ref, lr: Array, rho: Array, momentum: Array, epsilon: Array,
                    grad: Array) -> Ref:
@@ -266,7 +268,8 @@ def _copies(where: str, indices: Array, grad: Array, *refs: Ref) -> list[Array]:
     return values
 
 
-@_update_op("SparseApplyMomentum(var: &T, accum: &T, lr: T, grad: T, indices: Tindices, momentum: T) -> out: &T", T=FLOATS,
+@_update_op("SparseApplyMomentum(var: &T, accum: &T, lr: T, grad: T, indices: Tindices, momentum: T) -> out: &T",
+            T=FLOATS,
         Tindices=INDEX, use_nesterov=False, shape=_rows_shape)
 def sparse_apply_momentum(var: Ref, accum: Ref, lr: Array, grad: Array, indices: Array, momentum: Array, *,
                           use_nesterov: bool) -> Ref:

@@ -37,6 +37,13 @@ LATE_SHAPES = {
     "Unique",
     "DynamicPartition",
     "DynamicStitch",
+    "ListDiff",
+    "ComputeAccidentalHits",
+    "SparseFillEmptyRows",
+    "SparseSegmentSumGradV2",
+    "SparseSegmentMeanGradV2",
+    "SparseToDense",
+    "ParallelDynamicStitch",
     "BroadcastGradientArgs",
     "PlaceholderWithDefault",
 }
