@@ -38,19 +38,22 @@ def maxima(shards: Sequence[Array]) -> tuple[Array, Array]:
 
 def _scales(exponents: Array, dtype: Any, total_shards: int, count: int) -> Array:
     """k of each of `count` elements."""
-    mantissa, bias, fixed_bits, _ = _format(dtype)
-    bits = fixed_bits - (total_shards - 1).bit_length()
-    bits -= bits <= mantissa
-    return np.repeat(bits - (exponents - bias + 1), BLOCK)[:count]
+    return np.repeat(_bits(dtype, total_shards) - (exponents - _format(dtype)[1] + 1), BLOCK)[:count]
+
+
+def _bits(dtype: Any, total_shards: int) -> int:
+    """Bits of magnitude that a value may fill."""
+    return _format(dtype)[2] - (total_shards - 1).bit_length()
 
 
 def add(shards: Sequence[Array], exponents: Array, total_shards: int) -> Array:
     """The sum of round(x * 2^k) over `shards`, int64. Inf and NaN count as 0."""
     k = _scales(exponents, shards[0].dtype, total_shards, shards[0].size)
-    sums = np.zeros(shards[0].size, np.int64)
+    sums, most = np.zeros(shards[0].size, np.int64), float((1 << _bits(shards[0].dtype, total_shards)) - 1)
     for x in shards:
         normal = np.isfinite(x) & (np.abs(x) >= np.finfo(x.dtype).tiny)
-        sums += np.rint(np.ldexp(np.where(normal, x, 0).astype(np.float64), k)).astype(np.int64)
+        scaled = np.ldexp(np.where(normal, x, 0).astype(np.float64), k)
+        sums += np.rint(np.clip(scaled, -most, most)).astype(np.int64)
     return sums
 
 

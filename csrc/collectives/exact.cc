@@ -33,14 +33,12 @@ inline typename Format<T>::Bits magnitude(T x) {
   return bits & std::numeric_limits<typename Format<T>::Bits>::max();
 }
 
-// Bits of magnitude that every value of a block may fill: L of them must fit into kFixedBits. With L so large that
-// the mantissa has a bit below the unit, the largest value may round up to the power of two, hence one bit less.
+// Bits of magnitude that every value of a block may fill: L of them must fit into kFixedBits.
 template <class T>
 int bits_for(int total_shards) {
   int log2 = 0;
   while ((1 << log2) < total_shards) ++log2;
-  const int bits = Format<T>::kFixedBits - log2;
-  return bits <= Format<T>::kMantissa ? bits - 1 : bits;
+  return Format<T>::kFixedBits - log2;
 }
 
 // k for `bits` in the block whose largest exponent is `exponent`, which means |x| < 2^(exponent - bias + 1).
@@ -64,12 +62,13 @@ struct Power {
   explicit Power(int k) : first(power_of_2<T>(k / 2)), second(power_of_2<T>(k - k / 2)) {}
 };
 
-// The integer nearest to x * 2^k, ties to even. Zero for what is not a normal number.
+// The integer nearest to x * 2^k, ties to even, `most` in magnitude at most. Zero for what is not a normal number.
 template <class T>
-inline typename Fixed<T>::type to_fixed(T x, T first, T second) {
+inline typename Fixed<T>::type to_fixed(T x, T first, T second, T most) {
   const auto bits = magnitude(x);
   const bool normal = (bits >= (typename Format<T>::Bits{1} << Format<T>::kMantissa)) & (bits < kInfinity<T>);
-  const T a = (normal ? (x < T(0) ? -x : x) : T(0)) * first * second;
+  const T scaled = (normal ? (x < T(0) ? -x : x) : T(0)) * first * second;
+  const T a = scaled < most ? scaled : most;
   constexpr T shift = static_cast<T>(int64_t{1} << Format<T>::kMantissa);  // above it every value is an integer
   const T rounded = (a + shift) - shift;
   const auto n = static_cast<typename Fixed<T>::type>(a < shift ? rounded : a);
@@ -108,6 +107,9 @@ template <class T>
 void add(const T* const* shards, int num, int64_t count, const int32_t* exponents, int total_shards,
          typename Fixed<T>::type* sums) {
   const int bits = bits_for<T>(total_shards);
+  // Where the mantissa has bits below the unit the largest values would round up to 2^bits. Elsewhere this is 2^bits,
+  // which no value reaches.
+  const T most = static_cast<T>((uint64_t{1} << bits) - 1);
   for (int64_t begin = 0, b = 0; begin < count; begin += kBlock, ++b) {
     const int64_t n = std::min(kBlock, count - begin);
     const Power<T> power(scale_of<T>(exponents[b], bits));
@@ -115,10 +117,10 @@ void add(const T* const* shards, int num, int64_t count, const int32_t* exponent
     auto* sum = sums + begin;
     vectorised([=] {  // the block of sums stays in the first-level cache from shard to shard
       const T* x = shards[0] + begin;
-      for (int64_t i = 0; i < n; ++i) sum[i] = to_fixed(x[i], first, second);
+      for (int64_t i = 0; i < n; ++i) sum[i] = to_fixed(x[i], first, second, most);
       for (int s = 1; s < num; ++s) {
         x = shards[s] + begin;
-        for (int64_t i = 0; i < n; ++i) sum[i] += to_fixed(x[i], first, second);
+        for (int64_t i = 0; i < n; ++i) sum[i] += to_fixed(x[i], first, second, most);
       }
     });
   }

@@ -3,9 +3,9 @@
 //
 // The values of one tensor in one block of kBlock elements get a common unit, found beforehand as a maximum over all
 // shards: 2^-k with k = kBits - ceil(log2 L) - ex, where 2^ex exceeds every finite |value| of the block in any of the
-// L shards, and kBits is 31 (float32, summed as int32) or 63 (float64, as int64); one less where rounding at the top
-// could carry to 2^kBits. Every value is rounded once to a multiple of the unit; integer sums of those are exact, and
-// L of them fit. The mean is converted back once.
+// L shards, and kBits is 31 (float32, summed as int32) or 63 (float64, as int64). Every value is rounded once to a
+// multiple of the unit that is less than 2^ex; integer sums of those are exact, and L of them fit. The mean is
+// converted back once.
 //
 // Independent of the environment: values below the smallest normal number count as 0 and means below it become 0,
 // which is what flush-to-zero makes of them. Every product is by a power of two, so exact wherever it can reach an
