@@ -119,7 +119,8 @@ def scale_rows_first(values: Tensor) -> dict[Tensor, Tensor]:
         factors = [t for t in op.inputs if t is not values]
         if op.type == "Mul" and len(factors) == 1 and factors[0].shape.rank == 0:
             rows = build("Mul", repeat.inputs[0], factors[0], name=f"{op.name}/rows")
-            instead[op.outputs[0]] = build("_RepeatRows", rows, repeats=repeat.attrs["repeats"], name=f"{op.name}/repeated")
+            repeats = repeat.attrs["repeats"]
+            instead[op.outputs[0]] = build("_RepeatRows", rows, repeats=repeats, name=f"{op.name}/repeated")
     return instead
 
 
@@ -186,9 +187,10 @@ class _Bags:
 
 
 def _bags(values: Tensor) -> _Bags | None:
-    """Recognises the gradient of a sum or mean over gathered rows: Reshape(BroadcastTo((n, 1, row..), (n, K, row..)))."""
+    """Recognises the gradient of a sum or mean over gathered rows, Reshape(BroadcastTo((n, 1, row..), (n, K, row..)))."""
     spread = values.op.inputs[0].op if values.op.type == "Reshape" else values.op
-    if spread.type != "BroadcastTo" or not (values.shape.is_fully_defined() and spread.outputs[0].shape.is_fully_defined()):
+    known = values.shape.is_fully_defined() and spread.outputs[0].shape.is_fully_defined()
+    if spread.type != "BroadcastTo" or not known:
         return None
     source, row, after = spread.inputs[0], values.shape.known[1:], spread.outputs[0].shape.known
     axes = len(after) - len(row) - 1  # that the row is repeated along

@@ -1,7 +1,6 @@
 """Sparse gradients over ranks: they train as one rank does, dense or gathered, and the cheaper way is chosen."""
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.collectives import loopback
 from ringflow.collectives.sparse import Cost
