@@ -112,7 +112,7 @@ def _total(pending: dict[Tensor, list[Any]], t: Tensor) -> Gradient:
             total = _call("AddN", [g._as_tensor() if isinstance(g, IndexedSlices) else g for g in parts])
         pending[t] = [total]
     result = pending[t][0]
-    if isinstance(result, Tensor):
+    if isinstance(result, Tensor) and t.dtype.kind != "h":  # a handle's shape is not that of the variable
         result.shape = result.shape.merge_with(t.shape)
     return result  # type: ignore[no-any-return]
 

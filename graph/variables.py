@@ -22,12 +22,14 @@ class Variable:
     """A variable with an initial value (a tensor, array, or a function that makes one)."""
 
     def __init__(self, initial_value: Any = None, trainable: bool = True, collections: Sequence[str] | None = None,
-                 validate_shape: bool = True, name: str | None = None, dtype: Any = None, **ignored: Any) -> None:
-        """Args: trainable: whether optimizers update it; collections: where to list it (default global variables).
+                 validate_shape: bool = True, name: str | None = None, dtype: Any = None,
+                 use_resource: bool | None = None, **ignored: Any) -> None:
+        """Args: trainable: whether optimizers update it; collections: where to list it (default global variables);
+        use_resource: reach it through a handle (resource_variables.py) instead of a reference.
 
         Raises: InvalidArgumentError where there is no initial value or its shape is not known.
         """
-        unknown = set(ignored) - {"caching_device", "use_resource", "shape", "expected_shape", "constraint"}
+        unknown = set(ignored) - {"caching_device", "shape", "expected_shape", "constraint"}
         if unknown:
             raise TypeError(f"Variable() has no argument {unknown.pop()!r}")
         if initial_value is None:
@@ -41,17 +43,29 @@ class Variable:
                 raise InvalidArgumentError(f"[Variable] initial_value must have a known shape: "
                                            f"{self._initial_value!r}. "
                                            "Fix: give the shape, or pass validate_shape=False")
-            self._ref: Tensor = _call("VariableV2", shape=shape, dtype=self._initial_value.dtype, name=scope)
-            with graph.device(self._ref.op.device or ""):
-                self._initializer: Operation = _call("Assign", self._ref, self._initial_value, name=scope + "Assign/",
-                                                     validate_shape=validate_shape).op
-                self._snapshot: Tensor = _call("Identity", self._ref, name=scope + "read/")
+            self._build(scope, validate_shape)
         self.trainable = trainable
         keys = list(collections) if collections is not None else [GraphKeys.GLOBAL_VARIABLES]
         if trainable and GraphKeys.TRAINABLE_VARIABLES not in keys:
             keys.append(GraphKeys.TRAINABLE_VARIABLES)
         for key in keys:
             graph.add_to_collection(key, self)
+
+    def __new__(cls, *args: Any, use_resource: bool | None = None, **kwargs: Any) -> Variable:
+        if use_resource and cls is Variable:
+            from .resource_variables import ResourceVariable
+
+            return super().__new__(ResourceVariable)
+        return super().__new__(cls)
+
+    def _build(self, scope: str, validate_shape: bool) -> None:
+        """Adds the nodes of the variable, its initialisation and its read."""
+        value = self._initial_value
+        self._ref: Tensor = _call("VariableV2", shape=value.shape, dtype=value.dtype, name=scope)
+        with self.graph.device(self._ref.op.device or ""):
+            self._initializer: Operation = _call("Assign", self._ref, value, name=scope + "Assign/",
+                                                 validate_shape=validate_shape).op
+            self._snapshot: Tensor = _call("Identity", self._ref, name=scope + "read/")
 
     # ---- what it is
     @property
@@ -208,7 +222,7 @@ def variable_scope(name_or_scope: str | VariableScope | None, default_name: str 
 
 def get_variable(name: str, shape: Any = None, dtype: Any = dtypes.float32, initializer: Any = None,
                  regularizer: Callable[[Tensor], Tensor] | None = None, trainable: bool = True,
-                 collections: Sequence[str] | None = None, **_: Any) -> Variable:
+                 collections: Sequence[str] | None = None, use_resource: bool | None = None, **_: Any) -> Variable:
     """The variable `name` of the current variable scope, made on first use.
 
     Args: initializer: an array, a tensor, or ``f(shape, dtype)`` (default Glorot uniform, zeros for integers).
@@ -246,7 +260,8 @@ def get_variable(name: str, shape: Any = None, dtype: Any = dtypes.float32, init
         make = initializer
     graph = get_default_graph()
     with graph.name_scope(""):
-        variable = Variable(make, trainable=trainable, collections=collections, name=full, dtype=dtype)
+        variable = Variable(make, trainable=trainable, collections=collections, name=full, dtype=dtype,
+                            use_resource=use_resource)
     if variable.op.name != full:
         raise GraphError(f"[get_variable] the name {full!r} is taken by an operation; the variable became "
                          f"{variable.op.name!r}")

@@ -13,6 +13,7 @@ from ringflow.graph.indexed_slices import IndexedSlices
 from ringflow.graph.operation import Operation, Tensor
 from ringflow.graph.ops.core import group
 from ringflow.graph.ops.rules import build
+from ringflow.graph.resource_variables import ResourceVariable
 from ringflow.graph.variables import Variable
 
 from .optimizer import Optimizer
@@ -73,5 +74,8 @@ class AdamOptimizer(Optimizer):
 
 def _moving_average(slot: Variable, beta: Tensor, scaled: Tensor, indices: Tensor) -> Tensor:
     """slot = slot * beta, then slot[indices] += scaled; the result as a tensor."""
+    if isinstance(slot, ResourceVariable):
+        with get_default_graph().control_dependencies([slot.assign(slot.value() * beta)]):
+            return slot.scatter_add(indices, scaled)
     decayed = build("Assign", slot, slot.value() * beta)
     return build("ScatterAdd", decayed, indices, scaled)

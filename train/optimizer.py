@@ -18,8 +18,10 @@ from ringflow.graph.errors import InvalidArgumentError
 from ringflow.graph.gradients import gradients
 from ringflow.graph.graph import Graph, GraphKeys, get_default_graph
 from ringflow.graph.indexed_slices import IndexedSlices
+from ringflow.graph.opdef import OPS
 from ringflow.graph.operation import Operation, Tensor
 from ringflow.graph.ops.rules import build
+from ringflow.graph.resource_variables import ResourceVariable
 from ringflow.graph.train_step import TrainStep
 from ringflow.graph.variables import Variable
 
@@ -180,7 +182,11 @@ class Optimizer:
 
     def _update(self, op: str, *inputs: Any, **attrs: Any) -> Any:
         """An update op of a variable."""
-        return build(op, *inputs, use_locking=self._use_locking, **attrs)
+        if isinstance(inputs[0], ResourceVariable):
+            op = f"{op}VariableOp" if op.startswith("Assign") else f"Resource{op}"
+        if "use_locking" in OPS[op].attrs:
+            attrs["use_locking"] = self._use_locking
+        return build(op, *inputs, **attrs)
 
     # ---- settings and state
     def _scalar(self, key: str, dtype: DType) -> Tensor:
@@ -221,7 +227,7 @@ class Optimizer:
 
     def _variable(self, initial: Any, name: str, like: Variable) -> Variable:
         with like.graph.name_scope(""), like.graph.device(like.device):
-            return Variable(initial, trainable=False, name=name)
+            return Variable(initial, trainable=False, name=name, use_resource=isinstance(like, ResourceVariable))
 
     def get_slot(self, var: Variable, name: str) -> Variable | None:
         """The slot `name` of `var`, or None."""

@@ -54,9 +54,13 @@ def lrn_grad(input_grads: Array, input_image: Array, output_image: Array, *, dep
     return np.asarray(input_grads * np.power(norm, -kind(beta)) - kind(2 * alpha * beta) * input_image * spread)
 
 
-_values: dict[str, Any]
-for _dims, _values in (((2, 3, 2, 7), {}), ((1, 2, 2, 12), {"depth_radius": 2, "alpha": 0.1, "beta": 0.75}),
-                       ((1, 1, 1, 3), {"depth_radius": 1, "bias": 2.0}), ((0, 2, 2, 3), {})):
+_SAMPLES: list[tuple[tuple[int, ...], dict[str, Any]]] = [
+    ((2, 3, 2, 7), {}),
+    ((1, 2, 2, 12), {"depth_radius": 2, "alpha": 0.1, "beta": 0.75}),
+    ((1, 1, 1, 3), {"depth_radius": 1, "bias": 2.0}),
+    ((0, 2, 2, 3), {}),
+]
+for _dims, _values in _SAMPLES:
     lrn.sample(normal(*_dims), **_values)
     lrn_grad.sample(normal(*_dims), normal(*_dims), normal(*_dims), **_values)
 

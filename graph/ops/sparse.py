@@ -1,4 +1,4 @@
-"""Sparse tensors as triples of tensors: indices (n, rank) int64 in row-major order, values (n,), dense_shape (rank,)."""
+"""Sparse tensors as triples: indices (n, rank) int64 in row-major order, values (n,), dense_shape (rank,)."""
 from __future__ import annotations
 
 from typing import Any
