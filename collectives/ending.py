@@ -141,16 +141,21 @@ class Ending:
         assert self.communicator is not None
         while (event := self.communicator.native.supervise()) != "closed":
             if event == "stacks":
-                for line in self.stacks():
+                for line in self.stacks("for which others wait"):
                     say(line)
+            elif event == "overdue":  # the program waits for something else, or has caught the error and goes on
+                for line in self.stacks("which does not end by itself"):
+                    say(line)
+                say(f"ringflow: {self.who} ends because {self.communicator.native.abort_text}")
+                os._exit(1)  # MPI may be in use by another thread
 
-    def stacks(self) -> list[str]:
+    def stacks(self, why: str) -> list[str]:
         """Where the threads of this rank are, a line each, innermost call first."""
         lines = []
         for thread in threading.enumerate():
             frame = sys._current_frames().get(thread.ident or 0)
             if thread is not threading.current_thread() and frame is not None:
-                lines.append(f"ringflow: {self.who}, for which others wait, is here ({thread.name}): " + _calls(frame))
+                lines.append(f"ringflow: {self.who}, {why}, is here ({thread.name}): {_calls(frame)}")
         return lines
 
 

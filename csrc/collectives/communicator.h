@@ -6,6 +6,7 @@
 // With one rank every call returns at once and no thread is started.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,11 +32,14 @@ class Bucket {
   const void* result() const { return result_; }
   size_t bytes() const { return bytes_; }
   bool shared() const { return segment_ != nullptr; }
+  // 16-bit floats travel between hosts as such, not widened to 32 bits: the bytes matter more than a rounding.
+  void keep_narrow() { narrow_ = true; }
 
  private:
   friend class Communicator;
   size_t bytes_ = 0;
   int number_ = 0;  // in order of creation
+  bool narrow_ = false;
   int64_t runs_ = 0;  // touched by jobs only
   void* input_ = nullptr;
   void* result_ = nullptr;
@@ -98,7 +102,7 @@ class Communicator {
   void set_peers(std::vector<Peer> peers);
   // For a thread that looks after this process (supervision.cc): returns when there is something to do. "stacks": a
   // peer waits for this rank and wants to see what it does; "died": a peer has, which has been said and ends all
-  // collectives; "closed": nothing more will come.
+  // collectives; "overdue": an abort is as old as the timeout and the program still runs; "closed": nothing more will come.
   const char* supervise();
   // Ends the communication thread; later calls throw. Must precede MPI_Finalize.
   void close();
@@ -119,7 +123,8 @@ class Communicator {
   ControlBlock* control_;
   std::unique_ptr<Peers> peers_;
   std::atomic<bool> closed_{false};
-  uint64_t stacks_shown_for_ = 0;
+  uint64_t stacks_shown_for_ = 0;  // this and the next: of the supervising thread
+  std::chrono::steady_clock::time_point aborted_since_;
   std::unique_ptr<Watch> watch_;
   std::unique_ptr<Progress> progress_;
   std::shared_ptr<Segment> passage_;

@@ -1,6 +1,7 @@
 // The part of a communicator that looks after the processes, on a thread of its own: it sees a peer die while nobody
 // waits for it, and learns that a peer waits for this rank. It reads shared words and pidfds and makes no MPI call
 // until a peer has died.
+#include <algorithm>
 #include <thread>
 
 #include "collectives/communicator.h"
@@ -8,6 +9,7 @@
 namespace rf {
 namespace {
 constexpr int kLookMs = 100;
+constexpr double kLeastOverdueS = 10;
 }
 
 void Communicator::set_peers(std::vector<Peer> peers) {
@@ -35,6 +37,12 @@ const char* Communicator::supervise() {
         abort(what);
         return "died";
       }
+    }
+    if (control_->aborted()) {
+      const auto now = std::chrono::steady_clock::now();
+      if (aborted_since_ == std::chrono::steady_clock::time_point()) aborted_since_ = now;
+      if (std::chrono::duration<double>(now - aborted_since_).count() > std::max(options_.timeout_s, kLeastOverdueS))
+        return "overdue";
     }
     const uint64_t wanted = control_->member(rank_).stacks_wanted_for.load(std::memory_order_acquire);
     if (wanted > stacks_shown_for_) {

@@ -119,12 +119,15 @@ void Watch::give_up(Time since, const std::vector<int>& missing) {
 
 bool Watch::is_late(Time since) const {
   if (voice_ == Voice::Warned) return false;
-  const double asks_s = std::min(warn_s_, timeout_s_ / 2), waited_s = seconds_since(since);
+  const double waited_s = seconds_since(since);
+  if (shared_) return waited_s > warn_s_;
+  // The others are asked first, early enough for a limit below the warning time too.
+  const double asks_s = std::min(std::max(warn_s_ - kAnswerS, warn_s_ / 2), timeout_s_ / 2);
   return waited_s > (voice_ == Voice::Silent ? asks_s : std::max(warn_s_, asks_s + kAnswerS));
 }
 
 void Watch::speak_up(Time since, const std::vector<int>& awaited) {
-  if (voice_ == Voice::Silent) {
+  if (!shared_ && voice_ == Voice::Silent) {
     voice_ = Voice::Asked;
     send_notice('w', "");
     return;

@@ -33,9 +33,13 @@ SEEN = {
     "os._exit": [r"rank {r}/{p} on \S+: rank {v} \(\S+, pid \d+\) has died"],
     "calls": [r"rank {r}/{p}.*the ranks call different collectives as number"],
     "late init": [r"rank {r}/{p} .*timed out after .*"],
+    "before init": [r"rank {v}"],
     "version": [r"rank {r}/{p} .*the ranks run different software: .*0\.0\.1"],
 }
-BY_MPIRUN = {"kill": r"process rank {v} with PID .*signal 9", "os._exit": r"process rank {v} with PID"}
+# What mpirun says, over several lines; enough where the ranks cannot: it may be quicker than they, and before `init` they
+# know nothing of each other.
+BY_MPIRUN = {"kill": r"process rank {v} with PID .*signal 9", "os._exit": r"Process name: \[\S+,{v}\]",
+             "before init": r"Process name: \[\S+,{v}\]"}
 
 
 @dataclass
@@ -75,7 +79,7 @@ def start(mpirun, kind, ranks, victim, seed=0, **settings):
         patterns = [p.format(v=victim, r=r, p=ranks) for p in SEEN[kind]]
         if any(re.search(rf"rank {r}/{ranks}", line) and any(re.search(p, line) for p in patterns) for line in lines):
             named.add(r)
-    by_mpirun = kind in BY_MPIRUN and any(re.search(BY_MPIRUN[kind].format(v=victim), x) for x in lines)
+    by_mpirun = kind in BY_MPIRUN and re.search(BY_MPIRUN[kind].format(v=victim), done.stderr, re.DOTALL) is not None
     left = [p.name for p in set(pathlib.Path("/dev/shm").glob("ringflow.*")) - before]
     return End(kind, ranks, victim, done.returncode, end - min(planted, default=0.0), named, by_mpirun, left, done.stderr)
 
@@ -83,7 +87,7 @@ def start(mpirun, kind, ranks, victim, seed=0, **settings):
 def plant(kind, step):
     """The fault itself, on the rank that has it."""
     print(f"fault at {time.time()}", flush=True)
-    if kind == "raise":
+    if kind in ("raise", "before init"):
         raise ValueError("planted")
     if kind == "exit":
         sys.exit(3)
@@ -124,7 +128,7 @@ def main(kind, victim, seed):
     random.seed(seed)
     at_step, edit = random.randrange(1, 6), random.randrange(4)
     mine = int(os.environ["OMPI_COMM_WORLD_RANK"]) == victim
-    if mine and kind == "late init":
+    if mine and kind in ("late init", "before init"):
         plant(kind, 0)
     if mine and kind == "version":
         from ringflow.collectives import world
@@ -146,7 +150,7 @@ def main(kind, victim, seed):
     with rf.Session() as session:
         session.run(rf.global_variables_initializer())
         for step in range(2000):
-            if mine and step == at_step and kind not in ("graph", "version", "calls", "late init"):
+            if mine and step == at_step and kind not in ("graph", "version", "calls"):
                 plant(kind, step)
             if kind == "calls" and step == at_step:
                 world.allreduce(np.ones(7, np.float64 if mine else np.float32))

@@ -120,3 +120,22 @@ def test_segments_of_processes_that_are_gone_are_removed(tmp_path):
     assert sweep(str(tmp_path)) == [], "they are too young"
     assert sorted(sweep(str(tmp_path), age_s=-1)) == names[:2]
     assert sorted(os.listdir(tmp_path)) == sorted(names[2:])
+
+
+@pytest.mark.slow
+def test_a_job_whose_programs_all_wait_for_something_else_is_ended(mpirun):
+    """The bucket's wait times out on the communication thread, and no program ever asks for its result."""
+    begin = time.monotonic()
+    done = mpirun(2, """
+import time
+from ringflow import collectives
+world = collectives.init()
+bucket = world.bucket(4000)
+if world.rank == 0:
+    world.start(bucket, 1000, "f4")
+time.sleep(100)
+""", RINGFLOW_WARN_S="1", RINGFLOW_TIMEOUT_S="2")
+    assert done.returncode == 1 and time.monotonic() - begin < 30
+    for r in (0, 1):
+        assert re.search(rf"rank {r}/2 on \S+ ends because .*rank 1 has not joined", done.stderr), done.stderr
+    assert "which does not end by itself, is here (MainThread)" in done.stderr
