@@ -1,5 +1,7 @@
 #include "base/tensor.h"
 
+#include <sys/mman.h>
+
 #include <cstdlib>
 #include <mutex>
 #include <new>
@@ -53,6 +55,19 @@ class FreedBlocks {
   size_t count_ = 0, held_ = 0;
 };
 
+// Fresh memory. Large blocks ask for huge pages: a table of which a step touches rows anywhere, or variables of which it
+// touches everything, would need more small ones than the processor remembers.
+void* fresh(size_t bytes) {
+  constexpr size_t kHuge = size_t{2} << 20;
+  if (bytes < kHuge) return std::aligned_alloc(kAlignment, bytes);
+  void* data = nullptr;
+  if (posix_memalign(&data, kHuge, bytes) != 0) return nullptr;
+#ifdef MADV_HUGEPAGE
+  madvise(data, bytes / kHuge * kHuge, MADV_HUGEPAGE);  // advice: without it the memory is only slower
+#endif
+  return data;
+}
+
 FreedBlocks& freed() {
   static FreedBlocks* const blocks = new FreedBlocks;
   return *blocks;
@@ -63,7 +78,7 @@ FreedBlocks& freed() {
 Buffer* Buffer::allocate(size_t bytes) {
   size_t capacity = round_up(bytes ? bytes : 1);
   void* data = capacity >= FreedBlocks::kLeastBytes ? freed().take(capacity, &capacity) : nullptr;
-  if (!data) data = std::aligned_alloc(kAlignment, capacity);
+  if (!data) data = fresh(capacity);
   if (!data) fail(Code::Internal, "out of memory: cannot allocate ", bytes, " bytes for a tensor");
   return new Buffer(data, bytes, capacity, nullptr);
 }
