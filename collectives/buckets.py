@@ -136,7 +136,7 @@ def _number(lists: Sequence[list[Operation]], found: Reductions) -> list[Bucket]
 
 def _bytes(op: Operation) -> int:
     t = op.inputs[0]
-    return t.shape.num_elements() * t.dtype.size  # type: ignore[operator]
+    return t.shape.num_elements() * (2 if _wire(op) else t.dtype.size)  # type: ignore[operator]
 
 
 def _wire(op: Operation) -> str:
@@ -175,7 +175,7 @@ def _build(program: Program, bucket: Bucket) -> Operation:
     inputs = [op.inputs[0] for op in bucket.members]
     controls = list(dict.fromkeys(c for op in bucket.members for c in op.control_inputs))
     attrs = {"T": inputs[0].dtype, "N": len(inputs), "bucket": bucket.number,
-             "elements": [t.shape.num_elements() for t in inputs]}
+             "elements": [t.shape.num_elements() for t in inputs], "wire": _wire(first)}
     name = f"{first.name}/bucket_{bucket.number}"
     begin = {**attrs, "op": reduction_of(first), "overlap": bucket.overlap}
     start = program.add("_BucketReduce", inputs, begin, f"{name}/reduce", controls, first)

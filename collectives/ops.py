@@ -19,6 +19,7 @@ from ringflow.graph.ops.rules import first_shape
 from ringflow.graph.shapes import TensorShape
 
 from .attach import communicator_of
+from .wire_dtype import compress, expand
 
 REDUCIBLE = (float32, float64, int32, int64, float16, bfloat16)
 BUCKETED = (float32, float64, float16, bfloat16)
@@ -83,18 +84,25 @@ def _(op: Operation) -> list[TensorShape]:
     return [TensorShape([None, *shape.dims[1:]])]
 
 
-_BUCKET = {"bucket": attr("int"), "elements": attr("list(int)")}
+_BUCKET = {"bucket": attr("int"), "elements": attr("list(int)"), "wire": ""}
 
 
 @define("_BucketReduce(inputs: N*T)", T=BUCKETED, op=attr("string", "sum", ("sum", "mean")), overlap=True,
         stateful=True, differentiable=False, **_BUCKET)
-def bucket_reduce(inputs: list[Array], *, bucket: int, state: State, op: Operation) -> None:
+def bucket_reduce(inputs: list[Array], *, bucket: int, wire: str, state: State, op: Operation) -> None:
     """Begins the reduction of bucket number `bucket` over the ranks; `elements`: of each input.
 
-    overlap: false where the wait follows at once, so that the waiting thread had better do it itself.
+    overlap: false where the wait follows at once, so that the waiting thread had better do it itself. wire: the dtype
+    and rounding in which the values travel (wire_dtype.py), "" for their own.
     """
     group = communicator_of(op.graph)
     started = state.containers.setdefault("_buckets", {})
+    if wire:
+        scale = 1 / group.size if op.attrs["op"] == "mean" else 1.0
+        kept = state.containers.setdefault("_residuals", {}).setdefault((bucket, tuple(op.attrs["elements"])), {})
+        words = [compress(x, scale, wire, kept, i) for i, x in enumerate(inputs)]
+        started[bucket] = [expand(group.allreduce(w, "sum")).astype(x.dtype) for w, x in zip(words, inputs)]
+        return
     started[bucket] = [x if group.size == 1 else group.allreduce(x, op.attrs["op"]) for x in inputs]
 
 

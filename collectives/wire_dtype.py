@@ -3,14 +3,16 @@
 Each rank divides its gradient by the number of ranks, so that no sum of theirs overflows, adds what rounding has cost it
 in the step before (error feedback), and rounds. The residual stays on its rank, in the bucket's memory: over many steps
 every rank's gradient arrives in full, so training converges as with 32 bits. Sums are formed in 32 bits and rounded once
-where ranks share memory. Kernels: csrc/runtime/wire_bucket.h.
+where ranks share memory, and at each step of a ring elsewhere. Kernels: csrc/runtime/wire_dtype.h.
 """
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from ringflow.graph.dtypes import DType, as_dtype, bfloat16, float16
 from ringflow.graph.errors import InvalidArgumentError
+from ringflow.graph.ops.cast import bfloat16_to_float32, float32_to_bfloat16
 
 DTYPES = (bfloat16, float16)
 ROUNDINGS = ("nearest", "truncate")  # truncate: TensorFlow's bfloat16, which drops 16 bits
@@ -34,7 +36,23 @@ def hint_of(wire_dtype: Any, rounding: str = "nearest") -> str:
     return f"{dtype.name} {rounding}"
 
 
-def parse(hint: str) -> tuple[DType, str] | None:
-    """(dtype, rounding) of a communication_hint; None for one that says nothing of them."""
-    name, _, rounding = hint.partition(" ")
-    return (as_dtype(name), rounding) if rounding in ROUNDINGS else None
+def compress(x: Any, scale: float, wire: str, kept: dict[int, Any], index: int) -> Any:
+    """The words that rank sends for its gradient x; the residual of tensor `index` is read from `kept`, and put there.
+
+    The NumPy form of `compress` in csrc/runtime/wire_dtype.h.
+    """
+    name, rounding = wire.split(" ")
+    x = np.asarray(x, np.float32) * np.float32(scale) + kept.get(index, np.float32(0))
+    x = np.asarray(x, np.float32)
+    with np.errstate(all="ignore"):
+        kept_bits = (x.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+        rounded = kept_bits if rounding == "truncate" else x
+        words = float32_to_bfloat16(rounded) if name == "bfloat16" else rounded.astype(np.float16)
+        lost = x - expand(words)
+    kept[index] = np.where(np.isfinite(lost), lost, np.float32(0))
+    return words
+
+
+def expand(words: Any) -> Any:
+    """float32 of 16-bit words."""
+    return words.astype(np.float32) if words.dtype == np.float16 else bfloat16_to_float32(words)

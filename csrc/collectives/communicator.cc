@@ -240,7 +240,8 @@ Progress::Ticket Communicator::start(const std::shared_ptr<Bucket>& bucket, int6
       one_pass::allreduce(*windows_, *watch_, *bucket->segment_, count, dtype, reduction);
     } else {
       agree_first();
-      ring::allreduce(*transport_, *watch_, bucket->input_, count, dtype, reduction);
+      (bucket->narrow_ ? ring::allreduce_narrow : ring::allreduce)(*transport_, *watch_, bucket->input_, count, dtype,
+                                                                   reduction);
     }
   };
   return progress_->start(job, overlap);

@@ -118,6 +118,10 @@ void allreduce(Transport& transport, Watch& watch, void* data, int64_t count, DT
   narrow(dtype, wide.data(), data, count);
 }
 
+void allreduce_narrow(Transport& transport, Watch& watch, void* data, int64_t count, DType dtype, Reduction reduction) {
+  allreduce_in_dtype(transport, watch, static_cast<char*>(data), count, dtype, reduction);
+}
+
 void allgatherv(Transport& transport, Watch& watch, const void* in, void* out, const std::vector<size_t>& bytes) {
   const int p = transport.size(), r = transport.rank();
   std::vector<size_t> begin(bytes.size() + 1, 0);

@@ -23,6 +23,8 @@ namespace rf::ring {
 constexpr size_t kSegmentBytes = 256 << 10;
 
 void allreduce(Transport& transport, Watch& watch, void* data, int64_t count, DType dtype, Reduction reduction);
+// The same for 16-bit floats that travel as such: half the bytes, a rounding at each of the p-1 steps.
+void allreduce_narrow(Transport& transport, Watch& watch, void* data, int64_t count, DType dtype, Reduction reduction);
 // `bytes[r]` from rank r, concatenated in `out`; `in` may be its own place there.
 void allgatherv(Transport& transport, Watch& watch, const void* in, void* out, const std::vector<size_t>& bytes);
 void broadcast(Transport& transport, Watch& watch, void* data, size_t bytes, int root);

@@ -3,6 +3,7 @@
 //
 //   _BucketReduce  starts the allreduce of a bucket and returns; copies only the inputs that are not pinned in it.
 //                  Attr `overlap` (default true): false on the last bucket, whose wait follows at once
+//                  Attr `wire` (default ""): the 16-bit dtype and rounding in which both convert (wire_dtype.h)
 //   _BucketWait    waits for it; its outputs are the bucket's result, read in place (they must not be written)
 //   CollectiveReduce, CollectiveBcast, CollectiveGather   block
 #include "runtime/collective_ops.h"
@@ -18,19 +19,26 @@ namespace rf {
 std::shared_ptr<GradientBucket> CommunicatorResource::bucket(const Node& node) {
   const DType dtype = node.attr<DType>("T");
   std::vector<int64_t> elements = node.list<int64_t>("elements");
+  const std::string wire = node.attr<std::string>("wire", "");
   std::lock_guard<std::mutex> lock(mutex_);
-  std::shared_ptr<GradientBucket>& slot = buckets_[{node.attr<int64_t>("bucket"), dtype, elements}];
+  std::shared_ptr<GradientBucket>& slot = buckets_[{node.attr<int64_t>("bucket"), dtype, wire, elements}];
   if (slot) return slot;
   auto made = std::make_shared<GradientBucket>();
+  made->wire = wire_dtype_of(wire);
+  const size_t item = size_of(made->wire ? made->wire.dtype : dtype);
   size_t end = 0;
   for (int64_t n : elements) {
     check(n >= 0 && n <= (int64_t{1} << 40), "[", node.op, "] attr 'elements' of node '", node.name, "' has ", n);
     made->offsets.push_back(end);
-    end += round_up(static_cast<size_t>(n) * size_of(dtype));
+    end += round_up(static_cast<size_t>(n) * item);
   }
   made->elements = std::move(elements);
-  made->total = static_cast<int64_t>(end / size_of(dtype));
+  made->total = static_cast<int64_t>(end / item);
   made->memory = communicator_->bucket(end);
+  if (made->wire) {
+    made->memory->keep_narrow();
+    made->residual.resize(static_cast<size_t>(made->total));
+  }
   slot = std::move(made);
   return slot;
 }
@@ -38,6 +46,7 @@ std::shared_ptr<GradientBucket> CommunicatorResource::bucket(const Node& node) {
 Pinned CommunicatorResource::inputs(const Node& reduce) {
   Pinned pinned;
   const auto b = bucket(reduce);
+  if (b->wire) return pinned;  // what is written there is not what travels
   for (size_t offset : b->offsets) pinned.addresses.push_back(static_cast<char*>(b->memory->input()) + offset);
   pinned.keep_alive = b;
   return pinned;
@@ -46,6 +55,7 @@ Pinned CommunicatorResource::inputs(const Node& reduce) {
 Pinned CommunicatorResource::outputs(const Node& wait) {
   Pinned pinned;
   const auto b = bucket(wait);
+  if (b->wire) return pinned;  // what is written there is not what travels
   char* result = const_cast<char*>(static_cast<const char*>(b->memory->result()));
   for (size_t offset : b->offsets) pinned.addresses.push_back(result + offset);
   pinned.keep_alive = b;
@@ -103,9 +113,14 @@ Kernel bucket_reduce(const Node& node) {
       check(x.num_elements() == b.elements[k], "[_BucketReduce] input ", i, " has ", x.num_elements(), " elements, ",
             b.elements[k], " were planned");
       char* place = static_cast<char*>(b.memory->input()) + b.offsets[k];
-      if (x.raw() != place && x.bytes() > 0) std::memcpy(place, x.raw(), x.bytes());
+      if (b.wire)
+        compress(b.wire, x.dtype(), x.raw(), reduction == Reduction::Mean ? 1.0 / bucket.communicator().size() : 1.0,
+                 x.num_elements(), b.residual.data() + b.offsets[k] / size_of(b.wire.dtype), place);
+      else if (x.raw() != place && x.bytes() > 0)
+        std::memcpy(place, x.raw(), x.bytes());
     }
-    b.ticket = bucket.communicator().start(b.memory, b.total, DTypeOf<T>::value, reduction, overlap);
+    b.ticket = bucket.communicator().start(b.memory, b.total, b.wire ? b.wire.dtype : DTypeOf<T>::value,
+                                           b.wire ? Reduction::Sum : reduction, overlap);
   };
 }
 
@@ -127,7 +142,10 @@ Kernel bucket_wait(const Node& node) {
       check(y.num_elements() == b.elements[k], "[_BucketWait] output ", k, " of shape ", shapes[k], " has not the ",
             b.elements[k], " elements of attr 'elements'");
       const char* place = static_cast<const char*>(b.memory->result()) + b.offsets[k];
-      if (y.raw() != place && y.bytes() > 0) std::memcpy(y.raw(), place, y.bytes());
+      if (b.wire)
+        expand(b.wire, y.dtype(), place, y.num_elements(), y.raw());
+      else if (y.raw() != place && y.bytes() > 0)
+        std::memcpy(y.raw(), place, y.bytes());
     }
   };
 }

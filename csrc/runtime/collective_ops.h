@@ -4,12 +4,14 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <tuple>
 #include <vector>
 
 #include "collectives/communicator.h"
 #include "kernels/resource.h"
 #include "runtime/pinning.h"
+#include "runtime/wire_dtype.h"
 
 namespace rf {
 
@@ -19,6 +21,8 @@ struct GradientBucket {
   std::vector<size_t> offsets;  // bytes
   std::vector<int64_t> elements;
   int64_t total = 0;            // elements, the gaps between members included; gaps are and stay zero
+  WireDType wire;               // where set, offsets are those of 16-bit words
+  std::vector<float> residual;  // of each word, from step to step
   Progress::Ticket ticket = 0;  // of the allreduce under way, between _BucketReduce and _BucketWait
 };
 
@@ -34,7 +38,7 @@ class CommunicatorResource : public Resource, public Pinning {
   Pinned outputs(const Node& wait) override;
 
  private:
-  using Layout = std::tuple<int64_t, DType, std::vector<int64_t>>;  // attrs bucket, T, elements
+  using Layout = std::tuple<int64_t, DType, std::string, std::vector<int64_t>>;  // attrs bucket, T, wire, elements
   const std::shared_ptr<Communicator> communicator_;
   std::mutex mutex_;
   std::map<Layout, std::shared_ptr<GradientBucket>> buckets_;
