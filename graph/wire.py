@@ -15,6 +15,7 @@ from . import dtypes
 from .dtypes import DType
 from .errors import AlreadyExistsError, DataLossError, InvalidArgumentError, NotFoundError
 from .graph import Graph, get_default_graph
+from .old_ops import SPELLINGS, Spelling
 from .opdef import REQUIRED, Attr, lookup
 from .operation import Operation, Tensor
 from .proto import graph_pb2 as pb
@@ -260,18 +261,26 @@ def _import_nodes(graph: Graph, nodes: Any, scope: str, mapped: dict[str, Any]) 
                 raise InvalidArgumentError(f"[GraphDef] node {node.name!r} wants output {index} of {source!r}, "
                                            f"which has {len(outputs)}", node.name)
             inputs.append(outputs[index])
-        done[node.name] = graph.create_op(node.op, inputs, _attrs(node), scope + node.name + "/",
+        spelling = SPELLINGS.get(node.op, Spelling(node.op))
+        attrs = _attrs(node, spelling)
+        if spelling.rewrite is not None:
+            inputs = spelling.rewrite(graph, inputs, attrs, scope + node.name)
+        done[node.name] = graph.create_op(spelling.op, inputs, attrs, scope + node.name + "/",
                                           control_inputs=controls, device=node.device or None)
     return done
 
 
-def _attrs(node: Any) -> dict[str, Any]:
-    definition = lookup(node.op)
+def _attrs(node: Any, spelling: Spelling) -> dict[str, Any]:
+    definition = lookup(spelling.op)
     attrs: dict[str, Any] = {}
     for key, proto in node.attr.items():
         spec = definition.attrs.get(key)
         if spec is None and not key.startswith("_"):
             value = attr_from_proto(proto)
+            if key in spelling.reads:
+                attrs[key] = value
+            if key in spelling.reads + spelling.drops:
+                continue
             if key in _HINTS or key in _FOREIGN_DEFAULTS and value == _FOREIGN_DEFAULTS[key]:
                 continue
             raise InvalidArgumentError(f"[GraphDef] node {node.name!r} ({node.op}) has the attr {key!r} = {value!r}, "
