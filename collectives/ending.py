@@ -82,7 +82,11 @@ class Ending:
 
     def at_exit(self) -> None:
         """Every other end of the interpreter."""
-        if self.communicator is None or os.getpid() != self.process:
+        if os.getpid() != self.process:
+            return
+        if self.communicator is None:  # MPI_Finalize would wait for ranks that may never come
+            say(f"ringflow: {self.who} ends after init has failed, and ends the job")
+            self.end_all(self.exit_code if isinstance(self.exit_code, int) and self.exit_code else 1, grace_s=0.0)
             return
         native = self.communicator.native
         if self.exit_code not in (None, 0):
@@ -107,6 +111,7 @@ class Ending:
         if self.communicator is not None:
             self.communicator.native.tell()
             self.communicator.native.wait_told(grace_s)
+        sys.stdout.flush()
         sys.stderr.flush()
         last = threading.Timer(2.0, os._exit, [code])  # MPI may be what is stuck
         last.daemon = True

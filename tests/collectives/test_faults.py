@@ -46,3 +46,12 @@ def test_fifty_faulty_starts_all_end_right(mpirun):
               f"{max(e.seconds for e in of):.1f} s")
     assert not wrong, "\n".join(f"{e}\n{e.stderr}" for e in wrong)
     assert collections.Counter(e.kind in ("sleep", "stop") for e in ends)[True] >= 12
+
+
+@pytest.mark.slow
+def test_the_judge_refuses_a_run_without_a_fault_and_one_with_another_error(mpirun, monkeypatch):
+    monkeypatch.setitem(faults.SEEN, "none", [r"rank {v}"])
+    assert not faults.start(mpirun, "none", 2, 1).right, "all ranks end well"
+    monkeypatch.setitem(faults.SEEN, "raise", faults.SEEN["kill"])
+    end = faults.start(mpirun, "raise", 3, 1)
+    assert not end.named_by and not end.right, f"{end}\n{end.stderr}"
