@@ -22,6 +22,7 @@ _BYTES = 8e9  # of one core, in everything else
 _STEP_S = 5e-7  # of a node, whatever it does
 _SMALL, _LARGE = 4 << 10, 1 << 20  # bytes of the two pings
 _PINGS = 6
+_MOST_CORES = 1024
 _FREE = frozenset({"_Arg", "_Retval", "Const", "NoOp", "VariableV2", "Identity", "Reshape", "ExpandDims", "Squeeze",
                    "StopGradient", "_BucketReduce", "_BucketWait", "CollectiveReduce"})
 
@@ -47,7 +48,7 @@ class Link:
 def link_of(world: Communicator) -> Link:
     """The link between the ranks of `world`, measured at the first call, which is collective.
 
-    Steps: 2 * 6 bucket allreduces (4 KiB and 1 MiB) and 2 of a few bytes.
+    Steps: 2 * 6 bucket allreduces (4 KiB and 1 MiB) and two of some KiB.
     """
     if "link" not in world.remembered:
         world.remembered["link"] = _measured(world) if world.size > 1 else Link(0.0, 0.0, False)
@@ -56,13 +57,21 @@ def link_of(world: Communicator) -> Link:
 
 def _measured(world: Communicator) -> Link:
     small, large = _ping(world, _SMALL), _ping(world, _LARGE)
-    spare = len(os.sched_getaffinity(0)) >= 2 * world.local_size
-    mine = np.array([small, max(large - small, 0.0), float(not spare)])
+    mine = np.array([small, max(large - small, 0.0), float(not _spare_core(world))])
     small, more, crowded = world.allreduce(mine, "max")
     byte_s = more / (_LARGE - _SMALL)
     in_memory = world.native.algorithm == "one_pass"
     return Link(_rounded(max(small - _SMALL * byte_s, 1e-6)), _rounded(max(byte_s, 1e-12)),
                 not (in_memory and crowded))
+
+
+def _spare_core(world: Communicator) -> bool:
+    """Whether this rank has two cores, each counted by the share that it has of it. For ranks of one node."""
+    mine = [c for c in os.sched_getaffinity(0) if c < _MOST_CORES]
+    users = np.zeros(_MOST_CORES, np.int32)
+    users[mine] = 1
+    users = world.allreduce(users)
+    return bool(np.sum(1.0 / users[mine]) >= 2)
 
 
 def _ping(world: Communicator, nbytes: int) -> float:
