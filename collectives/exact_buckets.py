@@ -20,7 +20,7 @@ from ringflow.graph.operation import Operation, Tensor, at_site
 from ringflow.graph.passes import Program
 from ringflow.graph.topology import predecessors
 
-MOST_BYTES = 16 << 20  # of a bucket; each one costs the latency of two more collectives
+MOST_BYTES = 1 << 20  # of a bucket: small enough to be in the cache still, when it is read the second time
 
 
 def build_buckets(program: Program, means: Sequence[Operation], shards: dict[Operation, list[Tensor]], rows: list[int],

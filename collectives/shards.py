@@ -95,7 +95,7 @@ def split_into_shards(program: Program) -> None:
                 f"[distribute] {op.type} cannot be part of a shard's gradient: {op.name!r} lies between the batch and "
                 "a gradient, and has a state or meets other ranks. Fix: compute it outside, or leave out "
                 "reproducible=True", op.name), op.site)
-    values = [_copy_shard(program, copied, batch, rows, at, shard) for at, shard in enumerate(own)]
+    values = _copy(program, copied, batch, rows, own)
 
     def of_shards(t: Tensor) -> list[Tensor]:
         return [copies.get(t, t) for copies in values]
@@ -143,33 +143,43 @@ def _shard_size(arg: Operation, own: int, total: int, world: Communicator) -> in
 
 
 # ---- copies
-def _copy_shard(program: Program, ops: list[Operation], batch: list[Operation], rows: list[int], at: int,
-                shard: int) -> dict[Tensor, Tensor]:
-    """Copies `ops` for number `shard`, which is the rank's shard `at`; what each tensor has become."""
-    values = {arg.outputs[0]: _rows(program, arg, n, at, shard) for arg, n in zip(batch, rows)}
-    copies: dict[Operation, Operation] = {}
+def _copy(program: Program, ops: list[Operation], batch: list[Operation], rows: list[int],
+          own: range) -> list[dict[Tensor, Tensor]]:
+    """Copies `ops` for each shard in `own`; what each tensor has become there.
+
+    The copies of an operation follow one another, and so they run: weights are read from the cache, a gradient's parts are
+    there together, so that its exchange can begin and their memory end, and activations need as much as the whole batch's.
+    """
+    values = [{arg.outputs[0]: _rows(program, arg, n, at, shard) for arg, n in zip(batch, rows)}
+              for at, shard in enumerate(own)]
+    copies: list[dict[Operation, Operation]] = [{} for _ in own]
     for op in ops:
-        attrs = dict(op.attrs)
-        if op.op_def.statistical:
-            attrs["seed2"] = _seed(attrs["seed2"], shard)
-        controls = [copies.get(c, c) for c in op.control_inputs]
-        try:
-            copy = program.graph.create_op(op.op_def, [values.get(t, t) for t in op.inputs], attrs,
-                                           f"{op.name}/shard_{shard}", control_inputs=controls, device=op.device)
-        except Error as e:
-            raise at_site(type(e)(
-                f"{e.message.partition(' Created at')[0]} This is for one shard of {rows} rows. Fix: let no shape "
-                "depend "
-                "on the size of the whole batch", op.name), op.site) from None
-        copy.site = op.site
-        copies[op] = copy
-        declared = _declared(program.source, op)
-        for t, new in zip(op.outputs, copy.outputs):
-            values[t] = new
-            known = declared.outputs[t.index].shape if declared else None
-            if known is not None and known.is_compatible_with(new.shape):  # what set_shape added stays known
-                new.shape = new.shape.merge_with(known)
+        for shard, value, copied in zip(own, values, copies):
+            copied[op] = copy = _copy_for_shard(program, op, shard, value, copied, rows)
+            value.update(zip(op.outputs, copy.outputs))
     return values
+
+
+def _copy_for_shard(program: Program, op: Operation, shard: int, values: dict[Tensor, Tensor],
+                    copies: dict[Operation, Operation], rows: list[int]) -> Operation:
+    attrs = dict(op.attrs)
+    if op.op_def.statistical:
+        attrs["seed2"] = _seed(attrs["seed2"], shard)
+    controls = [copies.get(c, c) for c in op.control_inputs]
+    try:
+        copy = program.graph.create_op(op.op_def, [values.get(t, t) for t in op.inputs], attrs,
+                                       f"{op.name}/shard_{shard}", control_inputs=controls, device=op.device)
+    except Error as e:
+        raise at_site(type(e)(
+            f"{e.message.partition(' Created at')[0]} This is for one shard of {rows} rows. Fix: let no shape depend on "
+            "the size of the whole batch", op.name), op.site) from None
+    copy.site = op.site
+    declared = _declared(program.source, op)
+    for t in copy.outputs if declared else ():
+        known = declared.outputs[t.index].shape
+        if known.is_compatible_with(t.shape):  # what set_shape added stays known
+            t.shape = t.shape.merge_with(known)
+    return copy
 
 
 def _declared(source: Graph, op: Operation) -> Operation | None:
