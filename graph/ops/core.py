@@ -115,6 +115,20 @@ def _(op: Operation, grad: Tensor) -> list[Tensor]:
 _identity_samples(prevent_gradient, gradient=False)
 
 
+@define("Snapshot(input: T) -> output: T", T=dtypes.FIXED, shape=first_shape)
+def snapshot(input: Array) -> Array:
+    """output = input, in memory of its own."""
+    return np.array(input)
+
+
+@snapshot.gradient
+def _(op: Operation, grad: Tensor) -> list[Tensor]:
+    return [grad]
+
+
+_identity_samples(snapshot)
+
+
 @define("NoOp()")
 def _no_op() -> None:
     """Does nothing; its control inputs make it wait for them."""

@@ -15,11 +15,11 @@ from .program import Program, extract, unfit_feed
 Pass = Callable[[Program], None]
 
 PASSES: list[tuple[str, Pass]] = [
+    ("order reads before updates", order.order_updates),
     ("fold constants", fold.fold_constants),
     ("simplify", simplify.simplify),
     ("join common subexpressions", cse.join_common_subexpressions),
     ("drop dead code", dead.drop_dead_code),
-    ("order reads before updates", order.order_updates),
 ]
 
 

@@ -1,10 +1,38 @@
-"""Dead code: what no fetch and no target needs is dropped."""
+"""Dead code: what no fetch, no target and no update of a variable needs is dropped.
+
+Updates stay even where their values were folded away: they run because the graph as built needs them.
+"""
 from __future__ import annotations
 
-from ..topology import ancestors
+from ..operation import Operation
+from ..topology import predecessors
+from .order import is_update
 from .program import Program
 
 
 def drop_dead_code(program: Program) -> None:
-    live = ancestors(program.roots())
+    loose: dict[Operation, set[Operation]] = program.notes.get("loose", {})
+    live: set[Operation] = set()
+    stack = [*program.roots(), *filter(is_update, program.graph._ops)]
+    while stack:
+        op = stack.pop()
+        if op not in live:
+            live.add(op)
+            stack.extend(predecessors(op) - (loose.get(op, set()) - {t.op for t in op.inputs}))
+    for op, held in loose.items():
+        if op in live and not live.issuperset(held):
+            _pass_on(op, held - live, live)
     program.remove({op for op in program.graph._ops if op not in live and op.type != "_Arg"})
+
+
+def _pass_on(op: Operation, dead: set[Operation], live: set[Operation]) -> None:
+    """What `op` waited for through dead operations, it waits for itself."""
+    seen: set[Operation] = set()
+    stack = list(dead)
+    while stack:
+        for before in predecessors(stack.pop()) - seen:
+            seen.add(before)
+            if before not in live:
+                stack.append(before)
+            elif before not in op.control_inputs and before.type not in ("Const", "_Arg"):
+                op.control_inputs.append(before)

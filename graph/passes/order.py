@@ -4,8 +4,12 @@ TensorFlow leaves the order of a read and an unrelated update of one variable op
 values from before it, except where a read depends on the update by data or control edges. Unrelated updates of one
 variable happen in the order in which they were made. Results then never depend on scheduling.
 
-A read of a resource variable is a snapshot. It shares the variable's memory as long as everybody who uses it comes
-before the updates; where a user must come after an update that the read does not follow, the read becomes a copy.
+What a read gives is a value: it stays the same however the variable is updated afterwards. It shares the variable's
+memory as long as everybody who uses it comes before the updates; where a user must come after an update that the read
+does not follow, a Snapshot is put between them.
+
+This runs before all passes that drop or join nodes: what follows what is decided by the graph as it was built. Edges
+from readers are noted as loose: they do not keep a reader alive that nobody else needs.
 """
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from collections import defaultdict
 
 from .. import dtypes
 from ..operation import Operation, Tensor
-from ..topology import topological_order
+from ..topology import predecessors
 from .program import Program
 
 
@@ -28,28 +32,80 @@ def order_updates(program: Program) -> None:
     for same in nodes.values():
         for other in same[1:]:
             updates[same[0]] += updates.pop(other, [])
-    if not updates:
+    if not any(updates.values()):
         return
-    after: dict[Operation, list[Operation]] = defaultdict(list)  # operation -> operations that wait for it
-    for op in topological_order(program.graph._ops):
-        for t in op.inputs:
-            after[t.op].append(op)
-        for c in op.control_inputs:
-            after[c].append(op)
+    edges = _Edges(program)
+    for writers in updates.values():
+        writers[:] = sorted(set(writers), key=lambda o: o.id)
+        for i, writer in enumerate(writers[1:], 1):
+            followers = edges.reachable(writer)
+            for earlier in writers[:i]:
+                edges.fix(earlier, writer, followers)
     for variable, writers in updates.items():
         same = nodes.get(_key(variable), [variable]) if variable.type in _VARIABLES else [variable]
-        _copy_late_snapshots(same, writers, after)
-        touching = _readers(same)
-        for writer in sorted(writers, key=lambda o: o.id):
-            followers = _reachable(writer, after)
-            for other in touching:
-                if other is writer or other in followers:
-                    continue
-                if other in writers and other.id > writer.id:
-                    continue  # the later update waits for the earlier one, not the other way round
-                if other not in writer.control_inputs and all(t.op is not other for t in writer.inputs):
-                    writer.control_inputs.append(other)
-                    after[other].append(writer)
+        for writer in writers:
+            followers = edges.reachable(writer)
+            _keep_values(program, edges, same, writers, writer, followers)
+            for reader in _readers(same):
+                if reader not in writers:
+                    edges.fix(reader, writer, followers, loose=True)
+
+
+class _Edges:
+    """Who waits for whom, kept up to date while edges are added."""
+
+    def __init__(self, program: Program) -> None:
+        self._after: dict[Operation, list[Operation]] = defaultdict(list)
+        self._loose: dict[Operation, set[Operation]] = program.notes.setdefault("loose", {})
+        for op in program.graph._ops:
+            for before in predecessors(op):
+                self._after[before].append(op)
+
+    def fix(self, op: Operation, writer: Operation, followers: set[Operation], loose: bool = False) -> None:
+        """An edge that keeps `op` after `writer` where it follows it, and before it otherwise."""
+        before, after = (writer, op) if op in followers else (op, writer)
+        if before not in after.control_inputs and all(t.op is not before for t in after.inputs):
+            after.control_inputs.append(before)
+            self._after[before].append(after)
+            if loose and after is writer:
+                self._loose.setdefault(after, set()).add(before)
+
+    def insert(self, between: Operation, before: Operation) -> None:
+        """`between`, a new node, now stands between `before` and all who read its output."""
+        self._after[between] = [op for op in self._after[before] if any(t.op is between for t in op.inputs)]
+        self._after[before].append(between)
+
+    def reachable(self, start: Operation) -> set[Operation]:
+        """Operations that follow `start`."""
+        found: set[Operation] = set()
+        stack = [start]
+        while stack:
+            for op in self._after[stack.pop()]:
+                if op not in found:
+                    found.add(op)
+                    stack.append(op)
+        return found
+
+
+def _keep_values(program: Program, edges: _Edges, variable: list[Operation], writers: list[Operation],
+                 writer: Operation, followers: set[Operation]) -> None:
+    """Puts a Snapshot behind every read that does not follow `writer` while some user of it does, or is it."""
+    for read in _readers(variable):
+        if not _shares(read) or _names_variable(read.outputs[0]) or not _names_variable(read.inputs[0]):
+            continue
+        users = _readers([read])
+        by_rows = writer in users and any(kind in writer.type for kind in ("Scatter", "Sparse"))  # reads what it wrote
+        if read in followers or (followers.isdisjoint(users) and not by_rows):
+            continue
+        t = read.outputs[0]
+        consumers = list(t.consumers)
+        copy = program.add("Snapshot", [t], {"T": t.dtype}, f"{read.name}/_snapshot", like=read)
+        t.consumers = consumers
+        program.replace(t, copy.outputs[0])
+        t.consumers.append(copy)
+        edges.insert(copy, read)
+        for other in writers:
+            edges.fix(copy, other, edges.reachable(other))
 
 
 _VARIABLES = ("VariableV2", "VarHandleOp")
@@ -80,15 +136,14 @@ def _written(op: Operation) -> list[Operation]:
     return variables
 
 
-def _copy_late_snapshots(variable: list[Operation], writers: list[Operation],
-                         after: dict[Operation, list[Operation]]) -> None:
-    """Marks the reads that some user needs after an update which the read itself does not follow."""
-    reads = [op for op in _readers(variable) if op.type == "ReadVariableOp"]
-    followed = [_reachable(writer, after) for writer in writers] if reads else []
-    for read in reads:
-        users = _readers([read])
-        if any(read not in later and any(u in later for u in users) for later in followed):
-            read.attrs["_copy"] = True
+def is_update(op: Operation) -> bool:
+    """Whether `op` writes a variable."""
+    return bool(_written(op))
+
+
+def _shares(op: Operation) -> bool:
+    """Whether the outputs of `op` are the memory of its input."""
+    return op.op_def.aliases or any(_names_variable(t) for t in op.outputs)
 
 
 def _readers(variable: list[Operation]) -> list[Operation]:
@@ -100,18 +155,6 @@ def _readers(variable: list[Operation]) -> list[Operation]:
             for op in t.consumers:
                 if op not in found:
                     found[op] = None
-                    passes_on = op.op_def.aliases or any(_names_variable(o) for o in op.outputs)
-                    if passes_on and "_copy" not in op.attrs:
+                    if _shares(op):
                         stack.append(op)
     return sorted(found, key=lambda o: o.id)
-
-
-def _reachable(start: Operation, after: dict[Operation, list[Operation]]) -> set[Operation]:
-    found: set[Operation] = set()
-    stack = [start]
-    while stack:
-        for op in after[stack.pop()]:
-            if op not in found:
-                found.add(op)
-                stack.append(op)
-    return found

@@ -6,9 +6,14 @@ from ..operation import Operation, Tensor
 from ..topology import topological_order
 from .program import Program
 
+_SAME = ("Identity", "StopGradient", "PreventGradient")
+
 
 def simplify(program: Program) -> None:
-    kept = {c for op in program.graph._ops for c in op.control_inputs}.union(program.targets)
+    loose: dict[Operation, set[Operation]] = program.notes.get("loose", {})
+    kept = {c for op in program.graph._ops for c in op.control_inputs
+            if c.type not in _SAME or c not in loose.get(op, ())}
+    kept.update(program.targets)
     for op in topological_order(program.graph._ops):
         if op.control_inputs or op in kept or not op.outputs or not op.outputs[0].consumers:
             continue
@@ -20,7 +25,7 @@ def simplify(program: Program) -> None:
 def _same_as(op: Operation) -> Tensor | None:
     """The tensor that output 0 equals, where that is plain from the node alone."""
     kind = op.type
-    if kind in ("Identity", "StopGradient", "PreventGradient"):
+    if kind in _SAME:
         return op.inputs[0]
     if kind in ("Reshape", "ExpandDims", "Squeeze", "BroadcastTo"):
         x, y = op.inputs[0], op.outputs[0]

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 import ringflow as rf
-from ringflow.graph import passes
+from ringflow.graph import passes, session as session_module
 from ringflow.graph.errors import InternalError
 from ringflow.graph.passes import cse, dead, fold, order, simplify
 from ringflow.graph.passes.program import extract
@@ -149,3 +149,63 @@ def test_simplify_is_registered_and_names_are_unique():
     names = [name for name, _ in passes.PASSES]
     assert len(set(names)) == len(names)
     assert simplify.simplify in [f for _, f in passes.PASSES]
+
+
+# ---- what a read means, with and without the passes that drop nodes
+@pytest.fixture(params=["reference", "cpp"])
+def session(graph, request):
+    if request.param not in session_module.BACKENDS:
+        pytest.skip("ringflow._core is not built")
+    with rf.Session(graph=graph, backend=request.param) as s:
+        yield s
+
+
+def test_a_read_stays_the_value_that_it_was(session):
+    v = rf.Variable([1.0, 2.0])
+    old = rf.reshape(v.value(), [2, 1])
+    new = v.assign_add([10.0, 10.0])
+    with rf.control_dependencies([new]):
+        late = old * 1.0
+    session.run(v.initializer)
+    change, late = session.run([new - rf.reshape(old, [2]), late])
+    assert change.tolist() == [10, 10]
+    assert late.tolist() == [[1], [2]]
+
+
+def test_rows_may_come_from_the_variable_that_they_are_scattered_to(session):
+    v = rf.Variable([[1.0], [2.0]])
+    swap = rf.scatter_update(v, [1, 0], v.value())
+    session.run(v.initializer)
+    assert session.run(swap).tolist() == [[2], [1]]
+
+
+def test_an_update_runs_although_only_its_shape_is_used(session):
+    v = rf.Variable([1.0, 2.0])
+    shape = rf.shape(v.assign_add([1.0, 1.0]))
+    session.run(v.initializer)
+    assert session.run(shape).tolist() == [2]
+    assert session.run(v).tolist() == [2, 3]
+
+
+def test_what_follows_an_update_through_its_shape_sees_it(session):
+    v = rf.Variable([1.0, 2.0])
+    seen = rf.reshape(v.op.outputs[0], rf.shape(v.assign_add([1.0, 1.0])))
+    session.run(v.initializer)
+    assert session.run(seen).tolist() == [2, 3]
+
+
+def test_updates_happen_in_the_order_in_which_they_were_made_whoever_reads(session):
+    v = rf.Variable(1.0)
+    first, second = v.assign_add(1.0), v.assign(10.0)
+    with rf.control_dependencies([first]):
+        between = v.read_value()
+    session.run(v.initializer)
+    session.run([second.op, between])
+    assert session.run(v) == 10
+
+
+def test_a_read_that_nobody_needs_any_more_is_dropped():
+    v = rf.Variable([1.0, 2.0])
+    up = v.assign(rf.ones(rf.shape(rf.exp(v))))
+    p = passes.optimise(program([up]))
+    assert types(p) == ["Assign", "Const", "VariableV2"]
