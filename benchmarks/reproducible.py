@@ -74,7 +74,8 @@ def time_steps(options: argparse.Namespace, world: rf.collectives.Communicator) 
     for shards, taken in times.items():
         ratios = [t / plain for t, plain in zip(taken, times[0])]
         print(f"  {f'{shards} shards' if shards else 'allreduce':>10}  {statistics.median(taken) * 1e3:8.3f} ms/step   "
-              f"x {statistics.median(ratios):.2f}   fastest {min(taken) * 1e3:8.3f} ms   x {min(taken) / min(times[0]):.2f}")
+              f"x {statistics.median(ratios):.2f}   fastest {min(taken) * 1e3:8.3f} ms   "
+              f"x {min(taken) / min(times[0]):.2f}")
 
 
 def mean_of_rows(data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -147,8 +147,9 @@ def _copy(program: Program, ops: list[Operation], batch: list[Operation], rows: 
           own: range) -> list[dict[Tensor, Tensor]]:
     """Copies `ops` for each shard in `own`; what each tensor has become there.
 
-    The copies of an operation follow one another, and so they run: weights are read from the cache, a gradient's parts are
-    there together, so that its exchange can begin and their memory end, and activations need as much as the whole batch's.
+    The copies of an operation follow one another, and so they run: weights are read from the cache, a gradient's parts
+    are there together, so that its exchange can begin and their memory end, and activations need what the whole batch's
+    would.
     """
     values = [{arg.outputs[0]: _rows(program, arg, n, at, shard) for arg, n in zip(batch, rows)}
               for at, shard in enumerate(own)]
@@ -171,8 +172,8 @@ def _copy_for_shard(program: Program, op: Operation, shard: int, values: dict[Te
                                        f"{op.name}/shard_{shard}", control_inputs=controls, device=op.device)
     except Error as e:
         raise at_site(type(e)(
-            f"{e.message.partition(' Created at')[0]} This is for one shard of {rows} rows. Fix: let no shape depend on "
-            "the size of the whole batch", op.name), op.site) from None
+            f"{e.message.partition(' Created at')[0]} This is for one shard of {rows} rows. Fix: let no shape depend "
+            "on the size of the whole batch", op.name), op.site) from None
     copy.site = op.site
     declared = _declared(program.source, op)
     for t in copy.outputs if declared else ():
