@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from ringflow.graph.dtypes import DType, float32, float64
 from ringflow.graph.errors import GraphError, InvalidArgumentError
+from ringflow.graph.indexed_slices import IndexedSlices
 from ringflow.graph.operation import Operation, Tensor
 from ringflow.graph.ops import gate as gate
 from ringflow.graph.ops.rules import build
@@ -125,8 +126,9 @@ class StepParts:
                                                **next_keys(x.graph, self._size))
         return result
 
-    def finish(self, places: list[tuple[Operation, int]]) -> None:
-        """`places`: (operation, input index) that read reduced gradients on the way to the updates."""
+    def finish(self, places: list[tuple[Operation, int]], sparse: list[IndexedSlices]) -> None:
+        """`places`: (operation, input index) that read reduced gradients on the way to the updates, dense ones and the
+        values of `sparse` ones."""
         o, end = self._options, []
         averages: dict[str, Tensor] = {}
         factor: Tensor | None = None  # of the reduced gradients
@@ -144,7 +146,7 @@ class StepParts:
         gradients = list(dict.fromkeys(op.inputs[i] for op, i in places))
         gates = [self._sum.last] if self._sum else []
         if o.clip_norm is not None or self._scale:
-            norm = self._norm(gradients, factor)
+            norm = self._norm(gradients, sparse, factor)
             averages["gradient_norm"] = norm
             if o.clip_norm is not None:
                 limit = _constant(o.clip_norm, float64)
@@ -182,13 +184,15 @@ class StepParts:
                      names=[v.op.name for v in weights])
         return [build("StridedSlice", sums, [k], [k + 1], [1], shrink_axis_mask=1) for k in range(count)], sums.op
 
-    def _norm(self, gradients: list[Tensor], factor: Tensor | None) -> Tensor:
-        """The norm, in double, of all gradients times the factor."""
+    def _norm(self, gradients: list[Tensor], sparse: list[IndexedSlices], factor: Tensor | None) -> Tensor:
+        """The norm, in double, of all gradients times the factor. Sparse rows of equal index count as their sum."""
+        values = {s.values for s in sparse}
+        parts = [g for g in gradients if g not in values] + [_summed(s) for s in sparse]
         by_dtype: dict[DType, list[Tensor]] = {}
-        for g in gradients:
+        for g in parts:
             by_dtype.setdefault(g.dtype, []).append(g)
-        parts = [build("_SquaredNorm", tensors, T=dtype) for dtype, tensors in by_dtype.items()]
-        norm: Tensor = build("Sqrt", parts[0] if len(parts) == 1 else build("AddN", parts))
+        squares = [build("_SquaredNorm", tensors, T=dtype) for dtype, tensors in by_dtype.items()]
+        norm: Tensor = build("Sqrt", squares[0] if len(squares) == 1 else build("AddN", squares))
         return norm if factor is None else build("Mul", norm, _cast(factor, float64), name="gradient_norm")
 
 
@@ -212,6 +216,13 @@ def _is_update(op: Operation) -> bool:
     """Whether `op` changes a variable and nothing else comes out of it."""
     written = any(a.is_ref or a.dtype is not None and a.dtype.name == "resource" for a in op.op_def.inputs)
     return written and op.op_def.stateful and all(a.is_ref for a in op.op_def.outputs)
+
+
+def _summed(gradient: IndexedSlices) -> Tensor:
+    distinct, position = build("Unique", gradient.indices)
+    count = build("StridedSlice", build("Shape", distinct), [0], [1], [1], shrink_axis_mask=1)
+    rows: Tensor = build("UnsortedSegmentSum", gradient.values, position, count)
+    return rows
 
 
 def _cast(t: Tensor, dtype: DType) -> Tensor:

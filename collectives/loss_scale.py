@@ -37,13 +37,14 @@ class ScaleState:
         self._applied = Variable(np.int32(0), trainable=False, name="loss_scale/applied")
 
     def update(self, finite: Tensor, controls: list[Operation]) -> list[Operation]:
-        """What is run at the end of a step: `finite` says whether it was applied."""
+        """What is run at the end of a step: `finite` says whether it was applied; `controls` are gates."""
         scale, one = self.scale.value(), np.int32(1)
         count = build("AddV2", self._applied.value(), one)
         full = build("GreaterEqual", count, np.int32(self._interval))
         grown = build("SelectV2", full, build("Mul", scale, np.float32(2)), scale)
         shrunk = build("Maximum", build("Mul", scale, np.float32(0.5)), np.float32(1))
         count = build("SelectV2", full, np.int32(0), count)
+        scale, count = build("SelectV2", finite, grown, shrunk), build("SelectV2", finite, count, np.int32(0))
         with scale.graph.control_dependencies(controls):
-            return [build("Assign", self.scale._as_ref_tensor(), build("SelectV2", finite, grown, shrunk)).op,
-                    build("Assign", self._applied._as_ref_tensor(), build("SelectV2", finite, count, np.int32(0))).op]
+            return [build("Assign", self.scale._as_ref_tensor(), scale).op,
+                    build("Assign", self._applied._as_ref_tensor(), count).op]

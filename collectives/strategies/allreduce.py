@@ -95,11 +95,11 @@ def _distribute(step: TrainStep, world: Communicator, options: Options, sparse: 
                             gradient, variable, world.size, choice=sparse, zero_rows_stay=rows_stay)
                     reduced = slices[variable].indices if tensor is gradient.indices else slices[variable].values
             read_instead(users, reduced)
+        parts.finish([place for tensor, (gradient, _, users) in edges.items() for place in users
+                      if not isinstance(gradient, IndexedSlices) or tensor is gradient.values], list(slices.values()))
         for gradient in slices.values() if world.size > 1 else ():
             for tensor, scaled in scale_rows_first(gradient.values).items():
                 read_instead([(op, i) for op in tensor.consumers for i, t in enumerate(op.inputs) if t is tensor], scaled)
-        parts.finish([place for tensor, (gradient, _, users) in edges.items() for place in users
-                      if not isinstance(gradient, IndexedSlices) or tensor is gradient.values])
         if world.size > 1:
             broadcast_at_start(graph, ancestors([step.train_op]), world.size)
 

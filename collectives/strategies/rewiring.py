@@ -48,6 +48,6 @@ def broadcast_at_start(graph: Graph, needed: set[Operation], size: int,
     for v in graph.get_collection(GraphKeys.GLOBAL_VARIABLES):
         if v.op in needed:
             value = collective_bcast(v, root=0, name=f"start/{v.op.name}", **next_keys(graph, size))
-            assigns.append(build("Assign", v, value, name=f"start/{v.op.name}/Assign"))
+            assigns.append(v.assign(value, name=f"start/{v.op.name}/Assign"))
     start = group(*assigns, name="start_from_rank_0")
     graph.add_to_collection(GraphKeys.BEFORE_FIRST_RUN, (types, start))

@@ -201,6 +201,71 @@ def test_ranks_at_different_steps_are_told(backend):
     loopback.run(2, body)
 
 
+def embedding():
+    """(x, y, loss) of rows of a table, some of which repeat, into a linear model."""
+    rng = np.random.default_rng(0)
+    x, y = rf.placeholder(rf.int32, [None, 2], name="x"), rf.placeholder(rf.float32, [None, 1], name="y")
+    table = rf.Variable(rng.standard_normal((6, 3)).astype(np.float32), name="table")
+    w = rf.Variable(rng.standard_normal((3, 1)).astype(np.float32), name="w")
+    return x, y, rf.reduce_mean(rf.square(rf.matmul(rf.reduce_mean(rf.gather(table, x), 1), w) - y))
+
+
+@both
+@pytest.mark.parametrize("sparse", ["gather", "dense"])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
+def test_sparse_gradients_are_clipped_and_weighted_with_the_others(optimizer, sparse, backend):
+    def body(world):
+        with rf.Graph().as_default(), rf.Session(backend=backend) as session:
+            x, y, loss = embedding()
+            train_op = rf.distribute(OPTIMIZERS[optimizer]().minimize(loss), clip_norm=0.2, sparse=sparse,
+                                     samples=rf.shape(x)[0])
+            norm = averages(train_op)["gradient_norm"]
+            bounds = {1: [0, 12], 2: [0, 5, 12], 3: [0, 2, 3, 12]}[world.size]
+            part, norms = slice(bounds[world.rank], bounds[world.rank + 1]), []
+            session.run(rf.global_variables_initializer())
+            for k in range(4):
+                rows = np.random.default_rng(k).integers(0, 6, (BATCH, 2))
+                norms.append(session.run([norm, train_op], {x: rows[part], y: data(k)[1][part]})[0])
+            return {v.op.name: session.run(v) for v in rf.global_variables()}, norms
+
+    (alone, norms), = loopback.run(1, body)
+    assert min(norms) > 0.2
+    for size in (2, 3):
+        for got, seen in loopback.run(size, body):
+            assert_same(got, alone)
+            np.testing.assert_allclose(seen, norms, rtol=1e-5)
+
+
+@both
+def test_resource_variables_are_skipped_and_accumulated_as_others(backend):
+    def body(world):
+        with rf.Graph().as_default(), rf.Session(backend=backend) as session:
+            x = rf.placeholder(rf.float32, [2])
+            w = rf.Variable(np.float32([1, 2]), name="w", use_resource=True)
+            train_op = rf.train.MomentumOptimizer(0.5, 0.5).minimize(rf.reduce_sum(w * x))
+            rf.distribute(train_op, loss_scale=DynamicLossScale(4.0), accumulate=2, checks=True)
+            session.run(rf.global_variables_initializer())
+            seen = []
+            for value in (1, 3, np.inf, 1, 2, 2):
+                session.run(train_op, {x: np.float32([2 * value if world.rank else 0, 0])})
+                seen.append(float(session.run(w)[0]))
+            return seen
+
+    for seen in loopback.run(2, body):  # means 2, (skipped), 2 then momentum 2 * 0.5 + 2
+        assert seen == [1, 0, 0, 0, 0, -1.5]
+
+
+def test_only_updates_can_be_held_back():
+    from ringflow.graph.ops.gate import gate
+
+    with rf.Graph().as_default() as graph, rf.Session(backend="cpp") as session:
+        x = rf.placeholder(rf.float32, [2, 2])
+        with graph.control_dependencies([gate(rf.constant(False))]):
+            product = rf.matmul(x, x)
+        with pytest.raises(InvalidArgumentError, match="only updates of variables and ops without outputs"):
+            session.run(product, {x: np.zeros((2, 2))})
+
+
 def test_lane_rides_on_the_last_bucket(monkeypatch):
     monkeypatch.setenv("RINGFLOW_BUCKET_BYTES", "12")
 
