@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import dtypes
+from .bfloat16 import float32_to_bfloat16
 from .dtypes import DType
 from .errors import AlreadyExistsError, Error, InvalidArgumentError
 from .graph import get_default_graph
@@ -184,6 +185,8 @@ def _dtype_of(value: Any) -> DType:
     if isinstance(value, (list, tuple)) and _holds_tensor(value):
         return next(_dtype_of(v) for v in value if hasattr(v, "dtype"))
     array = np.asarray(value)
+    if array.dtype == object and any(isinstance(v, int) for v in array.flat):
+        raise InvalidArgumentError(f"[convert_to_tensor] {value!r:.60} does not fit int64")
     if array.dtype == np.float64:
         return dtypes.float32
     if array.dtype == np.int64:
@@ -241,7 +244,7 @@ def to_array(value: Any, dtype: DType | None) -> Array:
         raise InvalidArgumentError(f"[convert_to_tensor] cannot make a {dtype} tensor from {type(value).__name__} "
                                    f"{value!r:.60}")
     with np.errstate(all="ignore"):
-        converted = array.astype(wanted)
+        converted = float32_to_bfloat16(array) if dtype is dtypes.bfloat16 else array.astype(wanted)
     if array.dtype.kind == "f" and not dtype.is_floating and array.size:
         raise InvalidArgumentError(f"[convert_to_tensor] a {dtype} is needed, got float {value!r:.60}. Fix: "
                                    "rf.cast, or use ints")

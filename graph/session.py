@@ -196,7 +196,8 @@ class _Plan:
         self._any_shape: Run | None = None
 
     def __call__(self, values: Sequence[Any]) -> Any:
-        arrays = [v if type(v) is np.ndarray and v.dtype == d and v.flags.c_contiguous else self._array(i, v)
+        arrays = [v if type(v) is np.ndarray and v.dtype == d and v.flags.c_contiguous and v.flags.aligned
+                  else self._array(i, v)
                   for i, (v, d) in enumerate(zip(values, self._dtypes))]
         shapes = tuple([a.shape for a in arrays])
         run = self._by_shape.get(shapes) or self._executable(shapes)
@@ -216,7 +217,7 @@ class _Plan:
             raise InvalidArgumentError(f"[feed] the value of {t.name!r} is a symbolic {value!r}. Fix: feed an array "
                                        "or number")
         try:
-            return np.ascontiguousarray(to_array(value, t.dtype)).reshape(np.shape(value))
+            return np.require(to_array(value, t.dtype), requirements=["C", "A"]).reshape(np.shape(value))
         except Error as e:
             raise at_site(InvalidArgumentError(f"[feed] {t.name!r}: {e.message}", t.op.name), t.op.site) from None
 

@@ -48,6 +48,8 @@ class CppBackend:
                 return run(feeds)
             except _core.Error as e:
                 raise typed(e) from None
+            except TypeError as e:  # a feed of more dimensions than the runtime has
+                raise errors.InvalidArgumentError(f"[run] {e}") from None
 
         return execute
 

@@ -1,27 +1,14 @@
-"""Cast, and bfloat16 in NumPy."""
+"""Cast."""
 from __future__ import annotations
 
 import numpy as np
 
+from ..bfloat16 import bfloat16_to_float32, float32_to_bfloat16
 from ..define import Array, Op, convert_to_tensor, define
 from ..dtypes import FIXED, DType, as_dtype, bfloat16, float16, float32
 from ..operation import Operation, Tensor
 from ..samples import Random, normal
 from .rules import first_shape
-
-
-def bfloat16_to_float32(x: Array) -> Array:
-    """float32 of the same value."""
-    return np.asarray(x["bfloat16"].astype(np.uint32) << 16).view(np.float32)
-
-
-def float32_to_bfloat16(x: Array) -> Array:
-    """The nearest bfloat16, the even one of two."""
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32).reshape(x.shape)
-    nearest = (bits + np.uint32(0x7FFF) + ((bits >> 16) & np.uint32(1))) >> 16
-    result = np.zeros(x.shape, bfloat16.as_numpy_dtype)
-    result["bfloat16"] = np.where(np.isnan(x), (bits >> 16) | np.uint32(0x40), nearest).astype(np.uint16)
-    return result
 
 
 @define("Cast(x: SrcT) -> y: DstT", SrcT=FIXED, DstT=FIXED, Truncate=False, elementwise=True, shape=first_shape)

@@ -191,3 +191,43 @@ def test_feeds_are_never_written(session):
     keep = a.copy()
     session.run(y, {x: a})
     np.testing.assert_array_equal(a, keep)
+
+
+# ---- odd values
+def fed_and_given_back(session, dtype, value):
+    x = rf.placeholder(dtype)
+    return session.run(rf.identity(x), {x: value})
+
+
+@pytest.mark.parametrize("value", [[1.5, -2.0], np.array([1.5, -2.0]), np.array([1.5, -2.0], ">f4")])
+def test_numbers_become_bfloat16_by_value(session, value):
+    x = rf.placeholder(rf.bfloat16, [2])
+    assert session.run(rf.cast(x, rf.float32), {x: value}).tolist() == [1.5, -2.0]
+    assert session.run(rf.cast(rf.constant([1.5, -2.0], rf.bfloat16), rf.float32)).tolist() == [1.5, -2.0]
+
+
+@pytest.mark.parametrize("value", [
+    np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3)),
+    np.arange(12, dtype=np.float32).reshape(2, 6)[:, ::2],
+    np.arange(6, dtype=">f4").reshape(2, 3)[::-1],
+    np.frombuffer(bytes(range(25)), np.uint8)[1:].view(np.float32).reshape(2, 3),
+    np.zeros((0, 3), np.float32),
+    np.float64(3),
+    np.zeros((1,) * 8, np.float32),
+], ids=["Fortran order", "strided", "big-endian", "unaligned", "empty", "scalar", "8 dimensions"])
+def test_any_layout_may_be_fed(session, value):
+    got = fed_and_given_back(session, rf.float32, value)
+    assert got.shape == value.shape and got.dtype == np.float32
+    np.testing.assert_array_equal(got, value)
+
+
+@pytest.mark.parametrize("dtype, value", [("int32", 2**31), ("int64", 2**63), ("uint8", -1), ("float32", 2**70),
+                                          ("float32", None), ("int64", np.uint64(2**63)), ("bool", [2])])
+def test_a_value_that_does_not_fit_is_refused(session, dtype, value):
+    with pytest.raises(InvalidArgumentError):
+        fed_and_given_back(session, dtype, value)
+
+
+def test_a_python_int_beyond_int64_is_no_constant():
+    with pytest.raises(InvalidArgumentError, match="does not fit int64"):
+        rf.constant(2**70)
