@@ -27,11 +27,11 @@ ready_examples := $(VENV)/ready-examples
 ready_dev := $(VENV)/ready-dev
 endif
 
-.PHONY: help demo test build lint proto clean
+.PHONY: help demo test test-slow build lint proto clean
 .NOTPARALLEL:
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", substr($$1, 1, index($$1 ":", ":") - 1), $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s  %s\n", substr($$1, 1, index($$1 ":", ":") - 1), $$2 }' Makefile
 
 demo: $(ready_examples)  ## train handwritten digits on NP=2 ranks
 	$(compile)
@@ -41,6 +41,11 @@ test: export CMAKE_ARGS += -DRINGFLOW_BUILD_TESTS=ON
 test: $(ready_dev)  ## run every test, the C++ ones included
 	$(compile)
 	$(crowded) $(PYTHON) -m pytest $(PYTEST)
+
+test-slow: export CMAKE_ARGS += -DRINGFLOW_BUILD_TESTS=ON
+test-slow: $(ready_dev)  ## run the full grids and repeated faults; many minutes
+	$(compile)
+	$(crowded) $(PYTHON) -m pytest -q -m slow
 
 build: $(ready_dev)  ## compile what changed, into python/ringflow
 	$(compile)
