@@ -2,7 +2,10 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <limits>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -36,34 +39,44 @@ CommunicatorOptions options_of(const std::string& algorithm, double timeout_s, d
 }
 
 std::vector<std::shared_ptr<Communicator>> loopback(int size, const std::string& algorithm, double timeout_s,
-                                                    double warn_s) {
-  const auto world = make_loopback_world(size);
+                                                    double warn_s, const std::vector<int>& nodes) {
+  const auto world = make_loopback_world(size, nodes);
+  CommunicatorOptions options = options_of(algorithm, timeout_s, warn_s, true);
+  options.nodes = nodes;
+  options.join = [](Transport& t, const std::vector<int>&, std::string*) { return loopback_windows(t); };
   std::vector<std::shared_ptr<Communicator>> ranks;
   for (int r = 0; r < size; ++r)
-    ranks.push_back(std::make_shared<Communicator>(loopback_transport(world, r), loopback_windows(world, r),
-                                                   options_of(algorithm, timeout_s, warn_s, true)));
+    ranks.push_back(
+        std::make_shared<Communicator>(loopback_transport(world, r), loopback_windows(world, r), options));
   return ranks;
 }
 
 // The transport in the capsule, as ringflow._mpi made it. Collective.
 std::shared_ptr<Communicator> over(const py::capsule& capsule, bool shared_memory, const std::string& job,
-                                   const std::string& algorithm, double timeout_s, double warn_s,
-                                   bool background) {
-  const char* expected = "ringflow.Transport/1";
+                                   const std::string& algorithm, double timeout_s, double warn_s, bool background,
+                                   std::vector<int> nodes) {
+  const char* expected = "ringflow.Transport/2";
   if (std::string(capsule.name() ? capsule.name() : "") != expected)
     throw py::value_error(
         text("the transport must be a capsule '", expected, "'. Fix: build ringflow._mpi and _core together."));
   std::shared_ptr<Transport> transport = *capsule.get_pointer<std::shared_ptr<Transport>>();
-  const CommunicatorOptions options = options_of(algorithm, timeout_s, warn_s, background);
+  CommunicatorOptions options = options_of(algorithm, timeout_s, warn_s, background);
+  if (nodes.empty()) nodes.assign(static_cast<size_t>(transport->size()), 0);
+  options.nodes = nodes;
+  options.join = [job, timeout_s](Transport& t, const std::vector<int>& on, std::string* problem) {
+    return join_node_memory(t, on, job, timeout_s, problem);
+  };
+  const bool wants_windows = options.algorithm == Algorithm::Auto || options.algorithm == Algorithm::OnePass ||
+                             options.algorithm == Algorithm::Hierarchical;
+  const bool neighbours = std::set<int>(nodes.begin(), nodes.end()).size() < nodes.size();
   py::gil_scoped_release released;
   std::shared_ptr<Windows> windows;
-  if (shared_memory && transport->size() > 1 && options.algorithm != Algorithm::Ring) {
+  if (shared_memory && neighbours && wants_windows) {
     std::string problem;
-    windows = join_shared_memory(*transport, job, timeout_s, &problem);
+    windows = options.join(*transport, nodes, &problem);
     if (!windows && transport->rank() == 0)
-      std::fprintf(stderr,
-                   "ringflow: warning: no shared memory between the ranks (%s); using the slower ring over %s\n",
-                   problem.c_str(), transport->name());
+      say(text("ringflow: warning: no shared memory between the ranks (", problem,
+               "); using the slower algorithms over ", transport->name()));
   }
   return std::make_shared<Communicator>(std::move(transport), std::move(windows), options);
 }
@@ -91,11 +104,59 @@ void bind_bucket(py::module_& m) {
            py::arg("dtype"), "The reduced values, as a flat read-only array.");
 }
 
-void allreduce(Communicator& c, py::handle array, const std::string& op) {
+void allreduce(Communicator& c, py::handle array, const std::string& op, const std::string& algorithm) {
+  Tensor t = borrow_writable(array, "the array to reduce");
+  const Reduction reduction = reduction_of(op);
+  const Algorithm chosen = algorithm_of(algorithm);
+  py::gil_scoped_release released;
+  c.allreduce(t.raw(), t.num_elements(), t.dtype(), reduction, chosen);
+}
+
+void reduce_to_root(Communicator& c, py::handle array, const std::string& op, int root) {
   Tensor t = borrow_writable(array, "the array to reduce");
   const Reduction reduction = reduction_of(op);
   py::gil_scoped_release released;
-  c.allreduce(t.raw(), t.num_elements(), t.dtype(), reduction);
+  c.reduce(t.raw(), t.num_elements(), t.dtype(), reduction, root);
+}
+
+void reduce_scatter(Communicator& c, py::handle in, py::handle out, const std::vector<int64_t>& counts,
+                    const std::string& op) {
+  const Tensor from = borrow_array(in, "the array to reduce");
+  Tensor to = borrow_writable(out, "the array for this rank's part");
+  const Reduction reduction = reduction_of(op);
+  int64_t total = 0;
+  for (int64_t n : counts) total += n;
+  check(counts.size() == static_cast<size_t>(c.size()) && total == from.num_elements() && from.dtype() == to.dtype() &&
+            counts[static_cast<size_t>(c.rank())] == to.num_elements(),
+        "[reduce_scatter] the counts do not match the arrays");
+  py::gil_scoped_release released;
+  c.reduce_scatter(from.raw(), to.raw(), counts, from.dtype(), reduction);
+}
+
+void alltoallv(Communicator& c, py::handle in, const std::vector<size_t>& in_bytes, py::handle out,
+               const std::vector<size_t>& out_bytes) {
+  const Tensor from = borrow_array(in, "the array to send");
+  Tensor to = borrow_writable(out, "the array to receive into");
+  size_t sent = 0, received = 0;
+  for (size_t b : in_bytes) sent += b;
+  for (size_t b : out_bytes) received += b;
+  check(sent == from.bytes() && received == to.bytes(), "[alltoall] the byte counts do not match the arrays");
+  py::gil_scoped_release released;
+  c.alltoallv(from.raw(), in_bytes, to.raw(), out_bytes);
+}
+
+std::vector<std::string> algorithms(const Communicator& c) {
+  std::vector<std::string> names;
+  for (Algorithm a : c.algorithms()) names.emplace_back(name_of(a));
+  return names;
+}
+
+// A row without a limit (None) must be the last one.
+void set_selection(Communicator& c, const std::vector<std::pair<std::optional<size_t>, std::string>>& table) {
+  std::vector<Selection::Row> rows;
+  for (const auto& [up_to_bytes, name] : table)
+    rows.push_back({up_to_bytes.value_or(std::numeric_limits<size_t>::max()), algorithm_of(name)});
+  c.set_selection(Selection(std::move(rows)));
 }
 
 void broadcast(Communicator& c, py::handle array, int root) {
@@ -130,8 +191,15 @@ void receive(Communicator& c, py::handle array, int from, int tag) {
 
 uint64_t start(Communicator& c, const std::shared_ptr<Bucket>& bucket, int64_t count, const py::object& dtype,
                const std::string& op, bool overlap) {
-  const py::array sample = py::array(py::dtype::from_args(dtype), std::vector<py::ssize_t>{0});
-  return c.start(bucket, count, dtype_of_array(sample), reduction_of(op), overlap);
+  return c.start(bucket, count, dtype_of_descr(py::dtype::from_args(dtype)), reduction_of(op), overlap);
+}
+
+void reduce_bucket(Communicator& c, const std::shared_ptr<Bucket>& bucket, int64_t count, const py::dtype& dtype,
+                   const std::string& op) {
+  const DType type = dtype_of_descr(dtype);
+  const Reduction reduction = reduction_of(op);
+  py::gil_scoped_release released;
+  c.wait(c.start(bucket, count, type, reduction, false));
 }
 
 void set_peers(Communicator& c, const std::vector<std::tuple<std::string, int, bool>>& peers) {
@@ -142,7 +210,7 @@ void set_peers(Communicator& c, const std::vector<std::tuple<std::string, int, b
 
 // What ranks must have in common to talk: the layouts of what they exchange, and a number for their protocol.
 std::string abi() {
-  constexpr int kProtocol = 1;
+  constexpr int kProtocol = 2;
   return text(kProtocol, ".", sizeof(ControlBlock), ".", sizeof(Member), ".", sizeof(Signature));
 }
 
@@ -152,17 +220,28 @@ void bind_collectives(py::module_& m) {
   bind_bucket(m);
   py::class_<Communicator, std::shared_ptr<Communicator>>(m, "Communicator", "One rank's end of a group of ranks.")
       .def_static("loopback", &loopback, py::arg("size"), py::kw_only(), py::arg("algorithm") = "auto",
-                  py::arg("timeout_s") = 600.0, py::arg("warn_s") = 30.0,
+                  py::arg("timeout_s") = 600.0, py::arg("warn_s") = 30.0, py::arg("nodes") = std::vector<int>(),
                   "The communicators of `size` ranks that are threads of this process.")
       .def_static("over", &over, py::arg("transport"), py::kw_only(), py::arg("shared_memory"), py::arg("job"),
                   py::arg("algorithm") = "auto", py::arg("timeout_s") = 600.0, py::arg("warn_s") = 30.0,
-                  py::arg("background") = true,
-                  "Collective. shared_memory: all ranks are on one node.")
+                  py::arg("background") = true, py::arg("nodes") = std::vector<int>(),
+                  "Collective. nodes: that of every rank, none for one node; its ranks use shared_memory if that is set.")
       .def_property_readonly("rank", &Communicator::rank)
       .def_property_readonly("size", &Communicator::size)
       .def_property_readonly("transport", &Communicator::transport_name)
-      .def_property_readonly("algorithm", [](const Communicator& c) { return name_of(c.algorithm()); })
-      .def("allreduce", &allreduce, py::arg("array"), py::arg("op"), "In place.")
+      .def_property_readonly("algorithm", [](const Communicator& c) { return name_of(c.algorithm()); },
+                             "What a long allreduce runs.")
+      .def("algorithm_for", [](const Communicator& c, size_t bytes) { return name_of(c.algorithm(bytes)); },
+           py::arg("bytes"))
+      .def("algorithms", &algorithms)
+      .def("set_selection", &set_selection, py::arg("table"))
+      .def("bytes_sent", &Communicator::bytes_sent)
+      .def_property_readonly("nodes", &Communicator::nodes)
+      .def("allreduce", &allreduce, py::arg("array"), py::arg("op"), py::arg("algorithm") = "auto", "In place.")
+      .def("reduce", &reduce_to_root, py::arg("array"), py::arg("op"), py::arg("root"), "In place; scratch but on the root.")
+      .def("reduce_scatter", &reduce_scatter, py::arg("array"), py::arg("out"), py::arg("counts"), py::arg("op"))
+      .def("alltoallv", &alltoallv, py::arg("array"), py::arg("bytes"), py::arg("out"), py::arg("out_bytes"))
+      .def("split", &Communicator::split, py::arg("color"), py::arg("key"), Released(), "Collective.")
       .def("broadcast", &broadcast, py::arg("array"), py::arg("root"), "In place.")
       .def("allgatherv", &allgatherv, py::arg("array"), py::arg("out"), py::arg("bytes"))
       .def("send", &send, py::arg("array"), py::arg("to"), py::arg("tag"))
@@ -173,6 +252,8 @@ void bind_collectives(py::module_& m) {
            py::arg("overlap") = true,
            "Starts the allreduce of a bucket's first `count` elements; a ticket for `wait`.")
       .def("wait", &Communicator::wait, py::arg("ticket"), Released())
+      .def("reduce_bucket", &reduce_bucket, py::arg("bucket"), py::arg("count"), py::arg("dtype"), py::arg("op"),
+           "start and wait in one call, which this thread runs itself. dtype: a numpy.dtype.")
       .def("abort", &Communicator::abort, py::arg("text"), Released())
       .def("leave", &Communicator::leave, Released())
       .def("tell", &Communicator::tell, Released())

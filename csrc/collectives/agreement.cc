@@ -23,23 +23,25 @@ struct Knowledge {
 
 }  // namespace
 
-void agree(Transport& transport, Watch& watch) {
-  const int p = transport.size(), r = transport.rank();
+void agree(Group& group) {
+  const int p = group.size(), r = group.rank();
+  Transport& transport = group.transport();
+  Watch& watch = group.watch();
   Knowledge mine, theirs;
   mine.signature = watch.signature();
-  mine.rank = r;
+  mine.rank = group.name(r);
   for (int distance = 1; distance < p; distance *= 2) {
     const int to = (r + distance) % p, from = (r + p - distance) % p;
     const Knowledge sent = mine;
-    const auto receiving = transport.start_receive(from, kTag, &theirs, sizeof theirs);
-    const auto sending = transport.start_send(to, kTag, &sent, sizeof sent);
+    const auto receiving = transport.start_receive(group.member(from), kTag, &theirs, sizeof theirs);
+    const auto sending = transport.start_send(group.member(to), kTag, &sent, sizeof sent);
     try {
-      watch.until_done(receiving, from);
+      watch.until_done(transport, receiving, group.name(from));
     } catch (...) {
       transport.cancel(sending);
       throw;
     }
-    watch.until_done(sending, to);
+    watch.until_done(transport, sending, group.name(to));
     mine.merge(theirs);
   }
   if (mine.other >= 0) throw_different(watch, mine.rank, mine.signature, mine.other, mine.different);

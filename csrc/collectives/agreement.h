@@ -6,12 +6,11 @@
 // Hensgen, Finkel and Manber, "Two algorithms for barrier synchronization", IJPP 17 (1988).
 #pragma once
 
-#include "collectives/transport.h"
-#include "collectives/watch.h"
+#include "collectives/group.h"
 
 namespace rf {
 
-// Compares Watch::signature() of all ranks. Throws InvalidArgument on every rank, naming two that differ.
-void agree(Transport& transport, Watch& watch);
+// Compares Watch::signature() of all members. Throws InvalidArgument on every one, naming two that differ.
+void agree(Group& group);
 
 }  // namespace rf

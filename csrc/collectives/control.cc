@@ -11,6 +11,7 @@
 
 #include "base/dtype.h"
 #include "collectives/reduction.h"
+#include "collectives/selection.h"
 
 namespace rf {
 
@@ -28,6 +29,10 @@ const char* name_of(Operation operation) {
     case Operation::Barrier: return "barrier";
     case Operation::BucketReduce: return "bucket allreduce";
     case Operation::Allocate: return "bucket allocation";
+    case Operation::Reduce: return "reduce";
+    case Operation::ReduceScatter: return "reduce_scatter";
+    case Operation::Alltoall: return "alltoall";
+    case Operation::Split: return "split";
   }
   return "?";
 }
@@ -52,6 +57,7 @@ std::string Signature::arguments() const {
     s += dtype ? std::to_string(count) + " x " + name_of(type) : std::to_string(count) + " bytes";
   }
   if (root >= 0) s += ", root " + std::to_string(root);
+  if (algorithm > 0) s += std::string(", by ") + name_of(static_cast<Algorithm>(algorithm));
   return s;
 }
 

@@ -14,6 +14,7 @@ namespace rf {
 
 enum class Operation : uint32_t {
   None, Allreduce, Broadcast, Allgather, Send, Receive, Barrier, BucketReduce, Allocate,
+  Reduce, ReduceScatter, Alltoall, Split,
 };
 const char* name_of(Operation operation);
 
@@ -25,6 +26,7 @@ struct Signature {
   int32_t root = -1;
   int64_t count = 0;    // elements, or bytes where the dtype is 0
   int32_t bucket = -1;
+  int32_t algorithm = 0;  // that was asked for; told, not compared
   int64_t step = 0;     // how often the bucket has been reduced; told, not compared
   uint64_t detail = 0;  // hash of what else must be the same, such as a list of sizes
 

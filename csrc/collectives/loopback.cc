@@ -1,11 +1,14 @@
 #include "collectives/loopback.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <map>
 #include <mutex>
 #include <utility>
+
+#include "base/tensor.h"
 
 namespace rf {
 
@@ -14,6 +17,11 @@ namespace {
 struct Mailbox {  // from one rank to another
   std::mutex mutex;
   std::map<int, std::deque<std::string>> messages;  // by tag
+};
+
+struct Notices {
+  std::mutex mutex;
+  std::deque<std::string> texts;
 };
 
 struct Free {
@@ -36,19 +44,55 @@ class HeapSegment : public Segment {
 
 }  // namespace
 
-class LoopbackWorld {
- public:
-  explicit LoopbackWorld(int size)
-      : size(size), mailboxes(static_cast<size_t>(size) * static_cast<size_t>(size)),
-        memory(std::aligned_alloc(64, ControlBlock::bytes(size))), control(ControlBlock::create(memory.get(), size)) {}
+// The ranks of one node, and the memory that they share.
+struct LoopbackNode {
+  explicit LoopbackNode(std::vector<int> ranks)
+      : ranks(std::move(ranks)), memory(std::aligned_alloc(64, round_up(ControlBlock::bytes(size()), 64))),
+        control(ControlBlock::create(memory.get(), size())) {}
+  int size() const { return static_cast<int>(ranks.size()); }
 
-  Mailbox& mailbox(int from, int to) { return mailboxes[static_cast<size_t>(from * size + to)]; }
-
-  const int size;
-  std::vector<Mailbox> mailboxes;
+  const std::vector<int> ranks;
   std::unique_ptr<void, Free> memory;
   ControlBlock* const control;
-  std::shared_ptr<Segment> segment;  // being handed out; written by rank 0 between two barriers
+  std::shared_ptr<Segment> segment;  // being handed out; written by the node's rank 0 between two barriers
+};
+
+class LoopbackWorld {
+ public:
+  explicit LoopbackWorld(std::vector<int> node_of_rank)
+      : size(static_cast<int>(node_of_rank.size())), node_of_rank(std::move(node_of_rank)),
+        mailboxes(static_cast<size_t>(size) * static_cast<size_t>(size)), notices(static_cast<size_t>(size)) {
+    std::map<int, std::vector<int>> ranks;
+    for (int r = 0; r < size; ++r) ranks[this->node_of_rank[static_cast<size_t>(r)]].push_back(r);
+    for (auto& [node, members] : ranks) nodes[node] = std::make_unique<LoopbackNode>(members);
+  }
+
+  Mailbox& mailbox(int from, int to) { return mailboxes[static_cast<size_t>(from * size + to)]; }
+  LoopbackNode& node(int rank) { return *nodes.at(node_of_rank[static_cast<size_t>(rank)]); }
+
+  // The world of those ranks: made by the first that asks, forgotten when the last has it.
+  std::shared_ptr<LoopbackWorld> between(const std::vector<int>& ranks, int number) {
+    std::lock_guard<std::mutex> lock(mutex);
+    auto& [world, takers] = smaller[{ranks, number}];
+    if (!world) {
+      std::vector<int> their_nodes;
+      for (int r : ranks) their_nodes.push_back(node_of_rank[static_cast<size_t>(r)]);
+      world = std::make_shared<LoopbackWorld>(std::move(their_nodes));
+    }
+    const std::shared_ptr<LoopbackWorld> taken = world;
+    if (++takers == ranks.size()) smaller.erase({ranks, number});
+    return taken;
+  }
+
+  const int size;
+  const std::vector<int> node_of_rank;
+  std::vector<Mailbox> mailboxes;
+  std::vector<Notices> notices;  // to each rank
+  std::map<int, std::unique_ptr<LoopbackNode>> nodes;
+
+ private:
+  std::mutex mutex;
+  std::map<std::pair<std::vector<int>, int>, std::pair<std::shared_ptr<LoopbackWorld>, size_t>> smaller;
 };
 
 namespace {
@@ -95,8 +139,27 @@ class LoopbackTransport : public Transport {
     return true;
   }
   void cancel(Request request) override { receives_.erase(request); }
-  void announce(const std::string&) override {}  // the control block is shared
-  bool heard(std::string*) override { return false; }
+  std::shared_ptr<Transport> between(const std::vector<int>& ranks, int number) override {
+    const auto place = std::find(ranks.begin(), ranks.end(), rank_);
+    return loopback_transport(world_->between(ranks, number), static_cast<int>(place - ranks.begin()));
+  }
+  void announce(const std::string& notice) override {
+    for (int r = 0; r < size(); ++r) {
+      if (r == rank_) continue;
+      Notices& box = world_->notices[static_cast<size_t>(r)];
+      std::lock_guard<std::mutex> lock(box.mutex);
+      box.texts.push_back(notice);
+    }
+  }
+  bool heard(std::string* notice) override {
+    Notices& box = world_->notices[static_cast<size_t>(rank_)];
+    std::lock_guard<std::mutex> lock(box.mutex);
+    if (box.texts.empty()) return false;
+    *notice = std::move(box.texts.front());
+    box.texts.pop_front();
+    return true;
+  }
+  const std::shared_ptr<LoopbackWorld>& world() const { return world_; }
 
  private:
   static constexpr Request kSent = 0;
@@ -114,28 +177,37 @@ class LoopbackTransport : public Transport {
 class LoopbackWindows : public Windows {
  public:
   LoopbackWindows(std::shared_ptr<LoopbackWorld> world, int rank)
-      : Windows(rank, world->size), world_(std::move(world)) {
-    control_ = world_->control;
+      : Windows(place_of(world->node(rank), rank), world->node(rank).size()), world_(std::move(world)),
+        node_(world_->node(rank)) {
+    control_ = node_.control;
     publish_cores();
   }
   std::shared_ptr<Segment> allocate(size_t bytes, Watch& watch, std::string*) override {
-    if (rank_ == 0) world_->segment = std::make_shared<HeapSegment>(size_, bytes);
+    if (rank_ == 0) node_.segment = std::make_shared<HeapSegment>(size_, bytes);
     barrier(watch);
-    std::shared_ptr<Segment> mine = world_->segment;
+    std::shared_ptr<Segment> mine = node_.segment;
     barrier(watch);
-    if (rank_ == 0) world_->segment.reset();
+    if (rank_ == 0) node_.segment.reset();
     return mine;
   }
 
  private:
+  static int place_of(const LoopbackNode& node, int rank) {
+    return static_cast<int>(std::find(node.ranks.begin(), node.ranks.end(), rank) - node.ranks.begin());
+  }
   std::shared_ptr<LoopbackWorld> world_;
+  LoopbackNode& node_;
 };
+
 
 }  // namespace
 
-std::shared_ptr<LoopbackWorld> make_loopback_world(int size) {
+std::shared_ptr<LoopbackWorld> make_loopback_world(int size, std::vector<int> nodes) {
   check(size >= 1, "[loopback] a world has at least one rank, not ", size);
-  return std::make_shared<LoopbackWorld>(size);
+  if (nodes.empty()) nodes.assign(static_cast<size_t>(size), 0);
+  check(nodes.size() == static_cast<size_t>(size), "[loopback] a node for each of ", size, " ranks is needed, got ",
+        nodes.size());
+  return std::make_shared<LoopbackWorld>(std::move(nodes));
 }
 int size_of(const LoopbackWorld& world) { return world.size; }
 std::shared_ptr<Transport> loopback_transport(std::shared_ptr<LoopbackWorld> world, int rank) {
@@ -143,6 +215,9 @@ std::shared_ptr<Transport> loopback_transport(std::shared_ptr<LoopbackWorld> wor
 }
 std::shared_ptr<Windows> loopback_windows(std::shared_ptr<LoopbackWorld> world, int rank) {
   return std::make_shared<LoopbackWindows>(std::move(world), rank);
+}
+std::shared_ptr<Windows> loopback_windows(const Transport& transport) {
+  return loopback_windows(dynamic_cast<const LoopbackTransport&>(transport).world(), transport.rank());
 }
 
 }  // namespace rf

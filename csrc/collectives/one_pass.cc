@@ -53,7 +53,7 @@ void allreduce(Windows& windows, Watch& watch, Segment& passage, void* data, int
   char* user = static_cast<char*>(data);
   if (bytes <= kSmallBytes) {
     // Alternating halves: one is refilled only after every rank has arrived at the barrier between.
-    const size_t half = (watch.sequence() & 1) * (passage.bytes() / 2);
+    const size_t half = (windows.arrivals() & 1) * (passage.bytes() / 2);
     std::memcpy(passage.window(me) + half, user, bytes);
     windows.meet(watch);
     reduce_slice(windows, passage, half, {0, count}, user, dtype, reduction);
@@ -87,6 +87,79 @@ void allreduce(Windows& windows, Watch& watch, Segment& passage, void* data, int
     if (i + 1 < pieces) copy_in(i + 1);
     windows.barrier(watch);
     std::memcpy(own(i), passage.result() + place(i), static_cast<size_t>(length(i)) * item);
+  }
+}
+
+void reduce(Windows& windows, Watch& watch, Segment& passage, void* data, int64_t count, DType dtype,
+            Reduction reduction, int root) {
+  const size_t item = size_of(dtype);
+  const int64_t piece = static_cast<int64_t>(passage.bytes() / item);
+  char* user = static_cast<char*>(data);
+  windows.meet(watch);
+  for (int64_t done = 0; done < count; done += piece) {
+    const int64_t n = std::min(piece, count - done);
+    const size_t n_bytes = static_cast<size_t>(n) * item;
+    std::memcpy(passage.window(windows.rank()), user, n_bytes);
+    windows.barrier(watch);
+    const Slice slice = slice_of(n, item, windows.rank(), windows.size());
+    reduce_slice(windows, passage, 0, slice, passage.result() + static_cast<size_t>(slice.begin) * item, dtype,
+                 reduction);
+    windows.barrier(watch);
+    if (windows.rank() == root) std::memcpy(user, passage.result(), n_bytes);
+    user += n_bytes;
+  }
+}
+
+void reduce_scatter(Windows& windows, Watch& watch, Segment& passage, const char* in, char* out,
+                    const std::vector<size_t>& begin, DType dtype, Reduction reduction) {
+  const size_t p = static_cast<size_t>(windows.size()), me = static_cast<size_t>(windows.rank()), item = size_of(dtype);
+  const size_t room = passage.bytes() / p / kAlignment * kAlignment;  // of each chunk a part is in the window at a time
+  size_t longest = 0;
+  for (size_t r = 0; r < p; ++r) longest = std::max(longest, begin[r + 1] - begin[r]);
+  char* mine = passage.window(windows.rank());
+  windows.meet(watch);
+  for (size_t done = 0; done < longest; done += room) {
+    const auto part = [&](size_t r) {
+      const size_t bytes = begin[r + 1] - begin[r];
+      return bytes > done ? std::min(room, bytes - done) : 0;
+    };
+    for (size_t r = 0; r < p; ++r)
+      if (part(r) > 0) std::memcpy(mine + r * room, in + begin[r] + done, part(r));
+    windows.barrier(watch);
+    reduce_slice(windows, passage, me * room, {0, static_cast<int64_t>(part(me) / item)}, out + done, dtype, reduction);
+    windows.barrier(watch);
+  }
+}
+
+void alltoallv(Windows& windows, Watch& watch, Segment& passage, const char* in, const std::vector<size_t>& in_begin,
+               char* out, const std::vector<size_t>& out_begin) {
+  const size_t p = static_cast<size_t>(windows.size()), me = static_cast<size_t>(windows.rank());
+  const size_t room = passage.bytes() / p / kAlignment * kAlignment;
+  char* mine = passage.window(windows.rank());
+  windows.meet(watch);
+  // How many rounds there are depends on the longest block of any pair, which no rank knows alone.
+  uint64_t longest = 0;
+  for (size_t r = 0; r < p; ++r) longest = std::max<uint64_t>(longest, in_begin[r + 1] - in_begin[r]);
+  std::memcpy(mine, &longest, sizeof longest);
+  windows.barrier(watch);
+  for (size_t r = 0; r < p; ++r) {
+    uint64_t theirs;
+    std::memcpy(&theirs, passage.window(static_cast<int>(r)), sizeof theirs);
+    longest = std::max(longest, theirs);
+  }
+  windows.barrier(watch);
+  for (size_t done = 0; done < longest; done += room) {
+    const auto part = [&](const std::vector<size_t>& begin, size_t r) {
+      const size_t bytes = begin[r + 1] - begin[r];
+      return bytes > done ? std::min(room, bytes - done) : 0;
+    };
+    for (size_t r = 0; r < p; ++r)
+      if (part(in_begin, r) > 0) std::memcpy(mine + r * room, in + in_begin[r] + done, part(in_begin, r));
+    windows.barrier(watch);
+    for (size_t r = 0; r < p; ++r)
+      if (part(out_begin, r) > 0)
+        std::memcpy(out + out_begin[r] + done, passage.window(static_cast<int>(r)) + me * room, part(out_begin, r));
+    windows.barrier(watch);
   }
 }
 

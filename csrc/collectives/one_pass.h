@@ -9,6 +9,9 @@
 //   allreduce   2 + ceil(n / kRoundBytes) barriers, a copy in of (p - 1) n / p and a copy out; 1 barrier when n <= kSmallBytes
 //   broadcast   1 + ceil(n / b) barriers, one copy in, p - 1 copies out
 //   allgatherv  2 ceil(max n / b) barriers, one copy in, p copies out
+//   reduce      as allreduce, but only the root copies the result out
+//   reduce_scatter   1 + 2 ceil(max n_r / (b / p)) barriers, one copy in of everything; rank r reduces its chunk n_r
+//   alltoallv   2 + 2 ceil(max n_rs / (b / p)) barriers, one copy in, one copy out
 #pragma once
 
 #include <vector>
@@ -36,6 +39,15 @@ void allreduce(Windows& windows, Watch& watch, Segment& segment, int64_t count, 
 // `passage` is a segment of piece_bytes that serves these calls only.
 void allreduce(Windows& windows, Watch& watch, Segment& passage, void* data, int64_t count, DType dtype,
                Reduction reduction);
+// The result is on the root; elsewhere `data` stays as it is.
+void reduce(Windows& windows, Watch& watch, Segment& passage, void* data, int64_t count, DType dtype,
+            Reduction reduction, int root);
+// Chunk r of `in`, the bytes [begin[r], begin[r + 1]), is reduced into rank r's `out`.
+void reduce_scatter(Windows& windows, Watch& watch, Segment& passage, const char* in, char* out,
+                    const std::vector<size_t>& begin, DType dtype, Reduction reduction);
+// Block r of `in`, the bytes [in_begin[r], in_begin[r + 1]), goes to rank r; block r of `out` comes from it.
+void alltoallv(Windows& windows, Watch& watch, Segment& passage, const char* in, const std::vector<size_t>& in_begin,
+               char* out, const std::vector<size_t>& out_begin);
 void broadcast(Windows& windows, Watch& watch, Segment& passage, void* data, size_t bytes, int root);
 // `bytes[r]` from rank r, concatenated in `out`; `in` may be its own place there.
 void allgatherv(Windows& windows, Watch& watch, Segment& passage, const void* in, void* out,

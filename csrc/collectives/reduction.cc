@@ -147,8 +147,6 @@ void check_reduction(DType dtype, Reduction reduction) {
       dtype == DType::Float || dtype == DType::Double || dtype == DType::Half || dtype == DType::BFloat16;
   check(reduction != Reduction::Mean || is_float, "[allreduce] the mean of ", name_of(dtype),
         " would be truncated. Fix: reduce with op='sum' and divide, or cast to float32 first.");
-  check(dtype != DType::Bool || reduction == Reduction::Min || reduction == Reduction::Max,
-        "[allreduce] bool has no ", name_of(reduction), ". Fix: use min (all) or max (any).");
 }
 
 void reduce(DType dtype, Reduction reduction, void* out, const void* const* sources, int num_sources, int64_t count) {

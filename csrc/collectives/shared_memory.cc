@@ -178,11 +178,12 @@ std::shared_ptr<Windows> join_shared_memory(Transport& transport, const std::str
   signature.operation = Operation::Allocate;
   signature.count = static_cast<int64_t>(bytes);
   watch.begin(signature);
+  Group group(transport, watch);
 
   struct Offer {
     char created, name[127], problem[256];
   } offer{};
-  ring::barrier(transport, watch);  // a name must not wait for ranks that may never come
+  ring::barrier(group);  // a name must not wait for ranks that may never come
   std::unique_ptr<Mapping> mapping;
   std::unique_ptr<Unlink> unlink;
   if (rank == 0) {
@@ -200,7 +201,7 @@ std::shared_ptr<Windows> join_shared_memory(Transport& transport, const std::str
       std::strncpy(offer.problem, e.what(), sizeof offer.problem - 1);
     }
   }
-  ring::broadcast(transport, watch, &offer, sizeof offer, 0);
+  ring::broadcast(group, &offer, sizeof offer, 0);
   if (offer.created && rank != 0) {
     try {
       mapping = std::make_unique<Mapping>(Mapping::open(offer.name, bytes));
@@ -209,7 +210,7 @@ std::shared_ptr<Windows> join_shared_memory(Transport& transport, const std::str
     }
   }
   int32_t attached = mapping ? 1 : 0;
-  ring::allreduce(transport, watch, &attached, 1, DType::Int32, Reduction::Min);
+  ring::allreduce(group, &attached, 1, DType::Int32, Reduction::Min);
   unlink.reset();
   if (!attached) {
     *problem = offer.problem[0] ? offer.problem : "another rank cannot map the segment";
@@ -217,6 +218,29 @@ std::shared_ptr<Windows> join_shared_memory(Transport& transport, const std::str
   }
   mapping->close_file();
   return std::make_shared<SharedMemory>(rank, size, offer.name, std::move(*mapping));
+}
+
+std::shared_ptr<Windows> join_node_memory(Transport& transport, const std::vector<int>& nodes, const std::string& job,
+                                          double timeout_s, std::string* problem) {
+  std::vector<int> mine;
+  for (size_t r = 0; r < nodes.size(); ++r)
+    if (nodes[r] == nodes[static_cast<size_t>(transport.rank())]) mine.push_back(static_cast<int>(r));
+  if (mine.size() == nodes.size()) return join_shared_memory(transport, job, timeout_s, problem);
+  // Nodes with one rank have windows as well: a slice of theirs is reduced like any other.
+  const std::shared_ptr<Transport> node = transport.between(mine, 0);
+  std::shared_ptr<Windows> windows = join_shared_memory(*node, job, timeout_s, problem);
+  std::vector<char> memory(ControlBlock::bytes(transport.size()) + 64);
+  void* aligned = memory.data() + 64 - reinterpret_cast<uintptr_t>(memory.data()) % 64;
+  Watch watch(*ControlBlock::create(aligned, transport.size()), false, &transport, transport.rank(), transport.size(),
+              timeout_s);
+  Signature signature;
+  signature.operation = Operation::Allocate;
+  watch.begin(signature);
+  Group all(transport, watch);
+  int32_t joined = windows ? 1 : 0;
+  ring::allreduce(all, &joined, 1, DType::Int32, Reduction::Min);
+  if (!joined && problem->empty()) *problem = "another node's ranks cannot";
+  return joined ? windows : nullptr;
 }
 
 }  // namespace rf

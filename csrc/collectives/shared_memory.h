@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "collectives/transport.h"
 #include "collectives/windows.h"
@@ -17,5 +18,8 @@ namespace rf {
 // Null on every rank, with the reason in `problem`, where the memory cannot be had.
 std::shared_ptr<Windows> join_shared_memory(Transport& transport, const std::string& job, double timeout_s,
                                             std::string* problem);
+// The same for ranks of several nodes, nodes[r] that of rank r: windows of this rank's node, or null on every rank.
+std::shared_ptr<Windows> join_node_memory(Transport& transport, const std::vector<int>& nodes, const std::string& job,
+                                          double timeout_s, std::string* problem);
 
 }  // namespace rf

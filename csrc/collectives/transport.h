@@ -10,7 +10,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 
@@ -32,6 +34,10 @@ class Transport {
   virtual bool done(Request request) = 0;
   // Gives a request up after a failure. A send may still read its memory.
   virtual void cancel(Request request) = 0;
+
+  // A transport between some of the ranks, in this order, whose messages meet no others. Collective over them; `number`
+  // tells apart the transports that one has made.
+  virtual std::shared_ptr<Transport> between(const std::vector<int>& ranks, int number) = 0;
 
   // Out-of-band texts to every other rank (aborts, departures): best effort, never waits for a receiver.
   virtual void announce(const std::string& notice) = 0;

@@ -10,6 +10,7 @@
 namespace rf {
 namespace {
 
+constexpr double kKeenS = 0.0005;
 constexpr double kDepartureGraceS = 1.0;  // a message of a peer that left may still be on its way
 constexpr double kAnswerS = 0.25;         // for the others' answers to arrive
 constexpr size_t kMostDescribed = 3;
@@ -45,6 +46,7 @@ std::string Watch::where() const { return text("[", name_of(signature_.operation
 void Watch::begin(const Signature& signature) {
   signature_ = signature;
   peer_ = -1;
+  members_ = nullptr;
   voice_ = Voice::Silent;
   if (control_.aborted()) throw_aborted();
   control_.member(rank_).enter(++sequence_, signature);
@@ -53,22 +55,34 @@ void Watch::begin(const Signature& signature) {
 void Watch::begin(const Signature& signature, int peer) {
   signature_ = signature;
   peer_ = peer;
+  members_ = nullptr;
   voice_ = Voice::Silent;
   if (control_.aborted()) throw_aborted();
 }
 
-void Watch::until_done(Transport::Request request, int peer) {
+void Watch::begin(const Signature& signature, const std::vector<int>* members) {
+  begin(signature, -1);
+  members_ = members;
+}
+
+void Watch::until_done(Transport& transport, Transport::Request request, int peer) {
   const auto first = std::chrono::steady_clock::now();
   try {
-    until([&] { return transport_->done(request); },
+    until([&] { return transport.done(request); },
           [&] {
-            // no event to sleep on: poll, more and more lazily
-            const timespec nap{0, seconds_since(first) < 0.01 ? 20000 : 200000};
+            // No event to sleep on: poll, more and more lazily. A nap takes 70 us at least, a message between hosts
+            // hardly longer: at first a job that is awaited only lets others pass.
+            const double waited_s = seconds_since(first);
+            if (waited_s < kKeenS && may_spin()) {
+              sched_yield();
+              return;
+            }
+            const timespec nap{0, waited_s < 0.01 ? 20000 : 200000};
             nanosleep(&nap, nullptr);
           },
           [&] { return std::vector<int>{peer}; });
   } catch (const Error& e) {
-    transport_->cancel(request);
+    transport.cancel(request);
     // a failed request (sizes that differ, a broken link): the others cannot go on either
     if (e.code != Code::Cancelled && !control_.aborted()) abort(e.what());
     throw;
@@ -76,17 +90,20 @@ void Watch::until_done(Transport::Request request, int peer) {
 }
 
 bool Watch::looks_bad(Time since) {
-  if (!shared_) listen();
+  // Where the block is shared, too: MPI may still have to push out what a finished send has left behind.
+  listen();
   const double waited_s = seconds_since(since);
   return stopped_.load(std::memory_order_relaxed) || control_.aborted() || waited_s > timeout_s_ ||
-         (departed() >= 0 && (peer_ < 0 || waited_s > kDepartureGraceS));
+         (departed() >= 0 && (counted() || waited_s > kDepartureGraceS));
 }
 
 int Watch::departed() const {
   for (int r = 0; r < size_; ++r) {
     Member& m = control_.member(r);
     if (r == rank_ || m.presence.load(std::memory_order_acquire) == Presence::Running) continue;
-    if (peer_ >= 0 ? r == peer_ : m.sequence.load(std::memory_order_acquire) < sequence_) return r;
+    const bool wanted = members_ ? std::find(members_->begin(), members_->end(), r) != members_->end()
+                                 : peer_ >= 0 ? r == peer_ : m.sequence.load(std::memory_order_acquire) < sequence_;
+    if (wanted) return r;
   }
   return -1;
 }
@@ -149,7 +166,7 @@ void Watch::say_relieved(Time since) {
 
 std::vector<int> Watch::absent() const {
   std::vector<int> ranks;
-  if (peer_ >= 0) return ranks;
+  if (!counted()) return ranks;
   bool heard = shared_;  // of a private block only what others have answered is known
   for (int r = 0; r < size_; ++r) {
     if (r == rank_) continue;
@@ -166,13 +183,14 @@ std::string Watch::blame(const std::vector<int>& awaited) const {
   const std::vector<int>& ranks = missing.empty() ? awaited : missing;
   const bool one = ranks.size() == 1;
   std::string s = text(one ? "rank " : "ranks ", join(ranks), one ? " has " : " have ",
-                       peer_ >= 0 ? "not answered" : missing.empty() ? "joined but not finished its part" : "not joined");
+                       !counted() ? "not answered" : missing.empty() ? "joined but not finished its part" : "not joined");
   for (size_t i = 0; i < std::min(ranks.size(), kMostDescribed); ++i) {
-    std::string seen = control_.member(ranks[i]).last_seen();
-    if (peers_) seen += peers_->condition(ranks[i]);
-    if (seen.empty()) continue;
-    s += one ? ", " : text(i ? ", " : ": ", "rank ", ranks[i], " ");
-    s += seen.compare(0, 5, " and ") == 0 && !one ? seen.substr(5) : seen;
+    const std::string seen = control_.member(ranks[i]).last_seen();
+    const std::string condition = peers_ ? peers_->condition(ranks[i]) : "";
+    if (seen.empty() && condition.empty()) continue;
+    s += one ? (seen.empty() ? "" : ", ") : text(i ? ", " : ": ", "rank ", ranks[i], " ");
+    s += seen;
+    if (!condition.empty()) s += text(one || !seen.empty() ? " and " : "", condition);
   }
   return s;
 }
@@ -189,7 +207,7 @@ std::string Watch::where_on_host() const {
 }
 
 std::string Watch::place() const {
-  return peer_ >= 0 ? signature_.str() : text("collective ", sequence_, " (", signature_.arguments(), ")");
+  return !counted() ? signature_.str() : text("collective ", sequence_, " (", signature_.arguments(), ")");
 }
 
 void Watch::abort(const std::string& reason) {
@@ -215,7 +233,7 @@ void Watch::send_notice(char kind, const std::string& reason) {
 }
 
 void Watch::listen() {
-  if (shared_ || !transport_) return;
+  if (!transport_) return;
   std::string notice;
   while (transport_->heard(&notice)) {
     NoticeHeader header;

@@ -32,6 +32,8 @@ class Watch {
   void begin(const Signature& signature);
   // Starts a message to or from one peer; these are not counted.
   void begin(const Signature& signature, int peer);
+  // Starts a collective of some ranks, a list that outlives it; not counted either.
+  void begin(const Signature& signature, const std::vector<int>* members);
   void end() { peer_ = -1; }
 
   // Returns once ready() is true. `sleep()` gives the processor away for at most some 20 ms; `missing()` names the
@@ -41,15 +43,18 @@ class Watch {
     if (++waits_ % kRetry == 0) spins_ = kSpins;
     const int spins = may_spin() ? spins_ : kFewSpins;
     for (int i = 0; i < spins; ++i) {
-      if (ready()) return;
+      if (ready()) {
+        if (i >= kFewSpins) spins_ = std::min(kSpins, spins_ * 2);  // it has paid
+        return;
+      }
       pause();
     }
-    // Spinning was in vain: the peer may need this very core. Yield sooner next time.
-    spins_ = std::max(kFewSpins, spins_ / 2);
     for (int i = 0; i < kYields; ++i) {
       if (ready()) return;
       sched_yield();
     }
+    // In vain: the peer may need this very core. Yield sooner next time.
+    spins_ = std::max(kFewSpins, spins_ / 2);
     const auto since = std::chrono::steady_clock::now();
     while (!ready()) {
       if (looks_bad(since) && !ready()) give_up(since, missing());
@@ -59,7 +64,9 @@ class Watch {
     if (warned_) say_relieved(since);
   }
   // The same for requests of the transport.
-  void until_done(Transport::Request request, int peer);
+  void until_done(Transport::Request request, int peer) { until_done(*transport_, request, peer); }
+  // Of another transport between ranks of this watch.
+  void until_done(Transport& transport, Transport::Request request, int peer);
 
   // Tells all others (through the block, and the transport where it must) and ends every wait here.
   void abort(const std::string& text);
@@ -79,6 +86,8 @@ class Watch {
 
   ControlBlock& control() { return control_; }
   const Signature& signature() const { return signature_; }
+  // Whether all ranks see the block: else somebody must listen to the transport while he waits.
+  bool shared() const { return shared_; }
   int rank() const { return rank_; }
   int size() const { return size_; }
   uint64_t sequence() const { return sequence_; }
@@ -87,7 +96,7 @@ class Watch {
 
  private:
   using Time = std::chrono::steady_clock::time_point;
-  static constexpr int kSpins = 2000, kFewSpins = 50, kYields = 40, kRetry = 256;
+  static constexpr int kSpins = 20000 /* about a millisecond */, kFewSpins = 50, kYields = 40, kRetry = 256;
 
   static void pause() {
 #if defined(__x86_64__)
@@ -96,6 +105,7 @@ class Watch {
   }
   bool may_spin() const { return !crowded_ && (!awaited_ || awaited_->load(std::memory_order_relaxed) > 0); }
   bool looks_bad(Time since);
+  bool counted() const { return peer_ < 0 && !members_; }
   int departed() const;  // a rank that left before this collective, or -1
   bool is_late(Time since) const;
   void speak_up(Time since, const std::vector<int>& awaited);
@@ -127,6 +137,7 @@ class Watch {
   Signature signature_;
   uint64_t sequence_ = 0;
   int peer_ = -1;
+  const std::vector<int>* members_ = nullptr;  // null: all ranks, or `peer_` only
 };
 
 // Throws InvalidArgument that names two ranks and what they call.

@@ -25,13 +25,13 @@ void Windows::arrive(Watch& watch, uint32_t tag) {
                 [&] {
                   c.sleepers.fetch_add(1, std::memory_order_seq_cst);
                   const uint32_t bell = c.generation.load(std::memory_order_seq_cst);
-                  if (!there(r)) futex_wait(c.generation, bell, 20);
+                  if (!there(r)) futex_wait(c.generation, bell, watch.shared() ? 20 : 1);
                   c.sleepers.fetch_sub(1, std::memory_order_relaxed);
                 },
                 [&] {
                   std::vector<int> missing;
                   for (int q = 0; q < size_; ++q)
-                    if (q != rank_ && !there(q)) missing.push_back(q);
+                    if (q != rank_ && !there(q)) missing.push_back(name_of(q));
                   return missing;
                 });
   }
@@ -49,7 +49,7 @@ void Windows::meet(Watch& watch) {
   for (int r = 0; r < size_; ++r) {
     Member& other = control_->member(r);
     if (static_cast<uint32_t>(other.arrived[slot].load(std::memory_order_relaxed)) == tag) continue;
-    throw_different(watch, rank_, watch.signature(), r, other.signature[slot]);
+    throw_different(watch, name_of(rank_), watch.signature(), name_of(r), other.signature[slot]);
   }
 }
 

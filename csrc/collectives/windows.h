@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "collectives/control.h"
@@ -36,6 +37,8 @@ class Windows {
   int rank() const { return rank_; }
   int size() const { return size_; }
   ControlBlock& control() const { return *control_; }
+  // What the watch calls these ranks; the same numbers until said otherwise.
+  void set_names(std::vector<int> names) { names_ = std::move(names); }
 
   // Collective. Null on every rank where one of them could not have the memory; `problem` then says why.
   virtual std::shared_ptr<Segment> allocate(size_t bytes, Watch& watch, std::string* problem) = 0;
@@ -47,12 +50,19 @@ class Windows {
   void meet(Watch& watch);
   // Writes down which processors this rank may use; after a barrier, `crowded` says whether ranks outnumber them.
   void publish_cores();
+  // How often this rank has arrived at barriers; between collectives the same on every rank.
+  uint32_t arrivals() const { return control_->member(rank_).arrivals.load(std::memory_order_relaxed); }
   bool crowded() const;
 
  protected:
-  Windows(int rank, int size) : rank_(rank), size_(size) {}
+  Windows(int rank, int size) : rank_(rank), size_(size) {
+    for (int r = 0; r < size; ++r) names_.push_back(r);
+  }
+  int name_of(int rank) const { return names_[static_cast<size_t>(rank)]; }
   void arrive(Watch& watch, uint32_t tag);
+
   int rank_, size_;
+  std::vector<int> names_;
   ControlBlock* control_ = nullptr;
 };
 

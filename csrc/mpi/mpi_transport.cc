@@ -18,7 +18,7 @@ namespace py = pybind11;
 namespace rf {
 namespace {
 
-constexpr size_t kMaxMessage = size_t{1} << 30;  // MPI 3 counts are ints
+constexpr size_t kMaxMessage = size_t{1} << 30;  // MPI 3 counts are ints; longer messages are split
 constexpr int kNoticeTag = 7;
 constexpr size_t kMaxNotice = 8192;
 
@@ -32,7 +32,7 @@ void check_mpi(int code, const char* call) {
 
 class MpiTransport : public Transport {
  public:
-  explicit MpiTransport(MPI_Comm original) {
+  MpiTransport(MPI_Comm original, size_t max_message) : max_message_(max_message) {
     check_mpi(MPI_Comm_dup(original, &comm_), "MPI_Comm_dup");
     check_mpi(MPI_Comm_dup(original, &notices_), "MPI_Comm_dup");
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
@@ -57,6 +57,20 @@ class MpiTransport : public Transport {
     });
   }
 
+  std::shared_ptr<Transport> between(const std::vector<int>& ranks, int number) override {
+    MPI_Group all, some;
+    MPI_Comm_group(comm_, &all);
+    MPI_Group_incl(all, static_cast<int>(ranks.size()), ranks.data(), &some);
+    MPI_Comm comm = MPI_COMM_NULL;
+    const int code = MPI_Comm_create_group(comm_, some, number % 32768, &comm);
+    MPI_Group_free(&some);
+    MPI_Group_free(&all);
+    check_mpi(code, "MPI_Comm_create_group");
+    auto transport = std::make_shared<MpiTransport>(comm, max_message_);
+    MPI_Comm_free(&comm);  // it was duplicated by the same ranks just now
+    return transport;
+  }
+
   bool done(Request id) override {
     Message& m = messages_[static_cast<size_t>(id)];
     while (m.first < m.parts.size()) {
@@ -67,7 +81,7 @@ class MpiTransport : public Transport {
       if (!flag) return false;
       if (m.incoming) {
         MPI_Get_count(&status, MPI_BYTE, &count);
-        const size_t expected = std::min(kMaxMessage, m.bytes - m.first * kMaxMessage);
+        const size_t expected = std::min(max_message_, m.bytes - m.first * max_message_);
         if (static_cast<size_t>(count) != expected) wrong_size(m, expected, text(count));
       }
       ++m.first;
@@ -126,14 +140,14 @@ class MpiTransport : public Transport {
     const Request id = free_.back();
     free_.pop_back();
     Message& m = messages_[static_cast<size_t>(id)];
-    m.parts.assign(bytes == 0 ? 1 : (bytes + kMaxMessage - 1) / kMaxMessage, MPI_REQUEST_NULL);
+    m.parts.assign(bytes == 0 ? 1 : (bytes + max_message_ - 1) / max_message_, MPI_REQUEST_NULL);
     m.first = 0;
     m.bytes = bytes;
     m.peer = peer;
     m.incoming = incoming;
     m.in_use = true;
     for (size_t i = 0; i < m.parts.size(); ++i)
-      start_part(i * kMaxMessage, static_cast<int>(std::min(kMaxMessage, bytes - i * kMaxMessage)), &m.parts[i]);
+      start_part(i * max_message_, static_cast<int>(std::min(max_message_, bytes - i * max_message_)), &m.parts[i]);
     return id;
   }
   void release(Request id) {
@@ -143,7 +157,7 @@ class MpiTransport : public Transport {
   [[noreturn]] void refuse(const Message& m, int code) {
     int kind = 0;
     MPI_Error_class(code, &kind);
-    if (kind == MPI_ERR_TRUNCATE) wrong_size(m, std::min(kMaxMessage, m.bytes - m.first * kMaxMessage), "more");
+    if (kind == MPI_ERR_TRUNCATE) wrong_size(m, std::min(max_message_, m.bytes - m.first * max_message_), "more");
     check_mpi(code, m.incoming ? "MPI_Irecv" : "MPI_Isend");
     fail(Code::Internal, "unreachable");
   }
@@ -152,6 +166,7 @@ class MpiTransport : public Transport {
          m.peer, ", which sent ", got, ". Fix: call collectives with the same shapes on every rank.");
   }
 
+  const size_t max_message_;
   MPI_Comm comm_ = MPI_COMM_NULL, notices_ = MPI_COMM_NULL;
   int rank_ = 0, size_ = 1;
   std::vector<Message> messages_;
@@ -159,10 +174,11 @@ class MpiTransport : public Transport {
   std::list<std::string> notices_sent_;
 };
 
-py::capsule make_transport(long handle) {
+py::capsule make_transport(long handle, size_t max_message) {
+  check(max_message >= 1 && max_message <= kMaxMessage, "[transport] max_message must be 1 to ", kMaxMessage, " bytes");
   const MPI_Comm original = MPI_Comm_f2c(static_cast<MPI_Fint>(handle));
-  auto* transport = new std::shared_ptr<Transport>(std::make_shared<MpiTransport>(original));
-  return py::capsule(transport, "ringflow.Transport/1",
+  auto* transport = new std::shared_ptr<Transport>(std::make_shared<MpiTransport>(original, max_message));
+  return py::capsule(transport, "ringflow.Transport/2",
                      [](void* p) { delete static_cast<std::shared_ptr<Transport>*>(p); });
 }
 
@@ -180,6 +196,6 @@ PYBIND11_MODULE(_mpi, m) {
   m.doc() = "Point-to-point over the MPI that this module was built for. Import mpi4py.MPI first.";
   m.attr("built_version") = RF_MPI_BUILT;
   m.def("library_version", &rf::library_version, "What the MPI library in this process says it is.");
-  m.def("transport", &rf::make_transport, py::arg("handle"),
+  m.def("transport", &rf::make_transport, py::arg("handle"), py::arg("max_message") = rf::kMaxMessage,
         "A capsule with a transport over the communicator of that Fortran handle (comm.py2f()). Collective.");
 }
