@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from ringflow.graph.errors import AbortedError, InvalidArgumentError
@@ -14,23 +14,30 @@ Result = TypeVar("Result")
 
 
 def run(size: int, function: Callable[[Communicator], Result], *, algorithm: str = "auto",
-        timeout_s: float = 60.0, warn_s: float = 30.0) -> list[Result]:
+        timeout_s: float = 60.0, warn_s: float = 30.0, nodes: Sequence[int] = ()) -> list[Result]:
     """[function(communicator of rank r) for r in range(size)], each on a thread of its own.
 
     Inside, `collectives.current()`, `rank()` and `size()` are the thread's. A rank that raises ends the others'
     collectives; its exception is raised here, with the rank in its text and as attribute `rank`.
+
+    nodes: pretend nodes, by their numbers of ranks; memory is then shared within a node only. [2, 2] is two of two.
 
     >>> run(3, lambda c: c.allreduce(c.rank).tolist())
     [3, 3, 3]
     """
     if size < 1:
         raise InvalidArgumentError(f"[loopback] a world has at least one rank: received {size}")
-    natives = _core().Communicator.loopback(size, algorithm=algorithm, timeout_s=timeout_s, warn_s=warn_s)
+    if nodes and sum(nodes) != size:
+        raise InvalidArgumentError(f"[loopback] nodes must have {size} ranks in all: received {list(nodes)}")
+    node_of = [node for node, ranks in enumerate(nodes) for _ in range(ranks)] or [0] * size
+    natives = _core().Communicator.loopback(size, algorithm=algorithm, timeout_s=timeout_s, warn_s=warn_s,
+                                          nodes=node_of)
     results: list[Any] = [None] * size
     failures: list[BaseException | None] = [None] * size
 
     def rank_main(r: int) -> None:
-        communicator = Communicator(natives[r], local_rank=r, local_size=size)
+        communicator = Communicator(natives[r], local_rank=node_of[:r].count(node_of[r]),
+                                    local_size=node_of.count(node_of[r]))
         _current.set(communicator)  # this thread's context, which nobody else has
         try:
             results[r] = function(communicator)

@@ -15,7 +15,7 @@ from ringflow.graph import config
 from ringflow.graph.errors import FailedPreconditionError, UnavailableError
 from ringflow.version import __version__
 
-from . import ending, joining, segments
+from . import ending, joining, segments, tuning, tuning
 from .communicator import Communicator, _core
 
 _current: ContextVar[Communicator | None] = ContextVar("ringflow_communicator", default=None)
@@ -121,20 +121,22 @@ def _over_mpi(MPI: Any, comm: Any, launch: config.Launch) -> Communicator:
     deadline = _deadline(f"rank {rank}/{size} ({host})", "while the ranks attach", "one of them has stopped")
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     local_rank, local_size = node.Get_rank(), node.Get_size()
+    nodes = comm.allgather(node.bcast(rank))  # a node's number is the rank of its first rank
     node.Free()
     if local_rank == 0:
         segments.sweep()
-    one_node = comm.allreduce(local_size, MPI.MIN) == size
     from ringflow import _mpi
 
     transport = _mpi.transport(comm.py2f())
     deadline.cancel()
     native = _core().Communicator.over(
-        transport, shared_memory=one_node and settings["RINGFLOW_SHARED_MEMORY"], job=launch.job or "job",
+        transport, shared_memory=settings["RINGFLOW_SHARED_MEMORY"], job=launch.job or "job", nodes=nodes,
         algorithm=settings["RINGFLOW_ALLREDUCE"], timeout_s=settings["RINGFLOW_TIMEOUT_S"],
         warn_s=settings["RINGFLOW_WARN_S"], background=MPI.Query_thread() >= MPI.THREAD_SERIALIZED)
     native.set_peers([(h.host, h.pid, h.node == mine.node) for h in hellos])
     world = Communicator(native, local_rank=local_rank, local_size=local_size)
+    tuning.apply(world, tuning.setup_of([h.host for h in hellos], max(map(nodes.count, nodes)),
+                                        MPI.Get_library_version()))
     end.attach(world)
     return world
 
