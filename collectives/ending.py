@@ -22,11 +22,12 @@ from typing import Any
 
 from ringflow.graph.errors import DeadlineExceededError
 
-from .communicator import Communicator
+from .communicator import Communicator, _core
 from .joining import say
 
 GRACE_S = 3.0  # for the others to report before they are killed
 LATE_GRACE_S = 1.0  # the same after a deadline: some will not
+ABORT_S = 2.0
 _MOST_FRAMES = 6
 
 
@@ -113,9 +114,8 @@ class Ending:
             self.communicator.native.wait_told(grace_s)
         sys.stdout.flush()
         sys.stderr.flush()
-        last = threading.Timer(2.0, os._exit, [code])  # MPI may be what is stuck
-        last.daemon = True
-        last.start()
+        # MPI may be what is stuck. Not a thread of Python's: at exit no more can be started.
+        self.last = _core().Deadline(1e9, "", ABORT_S, f"ringflow: {self.who} exits: MPI_Abort does not return")
         if self.communicator is not None:
             self.communicator.native.close()  # its thread makes no MPI call any more
         self.kill_all(code)

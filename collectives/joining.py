@@ -158,9 +158,9 @@ def say(line: str) -> None:
 
 
 def _node() -> str:
-    """Equal for processes whose process ids mean the same: one boot of one machine, one PID namespace."""
+    """Equal for processes whose process ids mean the same: one boot of one machine, one PID namespace, one host name."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip() + os.readlink("/proc/self/ns/pid")
+            return " ".join([file.read().strip(), os.readlink("/proc/self/ns/pid"), socket.gethostname()])
     except OSError:
         return f"unknown {os.getpid()}"
