@@ -61,8 +61,8 @@ std::string Peers::condition(int rank) const {
   const Peer& peer = peers_[static_cast<size_t>(rank)];
   if (!peer.same_node) return "";
   switch (state_of(peer.pid)) {
-    case 'T': case 't': return " and is stopped by a signal";
-    case 'Z': case 'X': case 0: return " and its process has ended";
+    case 'T': case 't': return "is stopped by a signal";
+    case 'Z': case 'X': case 0: return "its process has ended";
     default: return "";
   }
 }

@@ -29,7 +29,7 @@ class Peers {
   const std::string& host(int rank) const { return peers_[static_cast<size_t>(rank)].host; }
   // "rank 3 (node7, pid 88)"
   std::string name(int rank) const;
-  // " and is stopped by a signal", where it is; "" where nothing is known.
+  // "is stopped by a signal", where it is; "" where nothing is known.
   std::string condition(int rank) const;
   // A rank whose process has ended; -1 where there is none within timeout_ms. Each is told once.
   int wait_ended(int timeout_ms);
