@@ -65,7 +65,10 @@ class Reductions:
 
 def find_reductions(program: Program) -> Reductions:
     order = topological_order(program.graph._ops)
-    place, level, done_s, now = {}, {}, {}, 0.0
+    place: dict[Operation, int] = {}
+    level: dict[Operation, int] = {}
+    done_s: dict[Operation, float] = {}
+    now = 0.0
     for i, op in enumerate(order):
         level[op] = max((level[p] + (p.type in COLLECTIVE_OPS) for p in predecessors(op)), default=0)
         now += estimated_seconds(op) if level[op] == 0 else 0.0

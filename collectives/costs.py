@@ -31,7 +31,7 @@ _FREE = frozenset({"_Arg", "_Retval", "Const", "NoOp", "VariableV2", "Identity",
 class Link:
     """The cost of an allreduce: ``latency_s + bytes * byte_s``.
 
-    concurrent: whether it proceeds beside the computation. Shared memory needs a core; without a spare one, it does not.
+    concurrent: whether it proceeds beside the computation. Through shared memory it does only where a core is spare.
     """
 
     latency_s: float

@@ -1,12 +1,12 @@
 """What `distribute` adds to a training step besides the exchange: the lane, and what is decided with it at the update.
 
     seed of the gradients -> scaled by samples, loss scale, 1 / accumulated steps
-    gradients -> (accumulated) -> reduced -> * factor -> the optimizer's updates, behind a gate where they may be skipped
+    gradients -> (accumulated) -> reduced -> * factor -> the optimizer's updates, behind a gate where they may not run
     sums, weights -> _LanePack -> reduced in the last bucket -> _LaneUnpack -> factor, averages, errors
 
-The lane (csrc/runtime/lane_ops.h) costs no collective. It carries the number of ranks, samples, metrics, and each rank's
-step and checksum of a rotating slice of the weights. The squared norm and the finite flag need no words: every rank
-computes them from the reduced gradients, which are the same bits everywhere, so all ranks clip and skip alike.
+The lane (csrc/runtime/lane_ops.h) costs no collective. It carries the number of ranks, samples, metrics, and each
+rank's step and checksum of a rotating slice of the weights. The squared norm and the finite flag need no words: every
+rank computes them from the reduced gradients, which are the same bits everywhere, so all ranks clip and skip alike.
 """
 from __future__ import annotations
 
@@ -81,9 +81,12 @@ class StepParts:
         self._dtype: DType = float64 if dense and dense[0] is float64 else float32
         self._sum = Accumulation(options.accumulate) if options.accumulate > 1 else None
         scale = options.loss_scale
-        self._scale = ScaleState(scale) if isinstance(scale, DynamicLossScale) else None
-        self._seed_scale: Tensor | None = self._scale.scale.value() if self._scale else None
-        if scale is not None and self._scale is None:
+        self._scale: ScaleState | None = None
+        self._seed_scale: Tensor | None = None
+        if isinstance(scale, DynamicLossScale):
+            self._scale = ScaleState(scale)
+            self._seed_scale = self._scale.scale.value()
+        elif scale is not None:
             self._seed_scale = build("Cast", np.float64(scale), DstT=float32)
         self._samples = None if options.samples is None else _cast(options.samples, self._dtype)
         self._scale_seed()
@@ -97,8 +100,8 @@ class StepParts:
             return
         seed = self._step.seed
         if seed is None:
-            raise GraphError("[distribute] samples, loss_scale and accumulate change the gradient of the loss, which is "
-                             f"not known of {self._step.train_op.name!r}.{self._step.train_op.where} "
+            raise GraphError("[distribute] samples, loss_scale and accumulate change the gradient of the loss, which "
+                             f"{self._step.train_op.name!r} does not tell.{self._step.train_op.where} "
                              "Fix: make the train op by optimizer.minimize(loss), or by compute_gradients of it")
         readers = [(op, i) for op in dict.fromkeys(seed.consumers) for i, t in enumerate(op.inputs) if t is seed]
         scaled = seed
@@ -180,8 +183,8 @@ class StepParts:
         packed = build("_LanePack", sums, [v._as_tensor() for v in weights], T=self._dtype, lane=name, ranks=self._size)
         words = self._reduced(packed, "lane", "lane")
         reduced = self._sum.is_last if self._sum else _constant(True, None)
-        sums = build("_LaneUnpack", words, reduced, [v._as_tensor() for v in weights], T=self._dtype, K=count, lane=name,
-                     names=[v.op.name for v in weights])
+        sums = build("_LaneUnpack", words, reduced, [v._as_tensor() for v in weights], T=self._dtype, K=count,
+                     lane=name, names=[v.op.name for v in weights])
         return [build("StridedSlice", sums, [k], [k + 1], [1], shrink_axis_mask=1) for k in range(count)], sums.op
 
     def _norm(self, gradients: list[Tensor], sparse: list[IndexedSlices], factor: Tensor | None) -> Tensor:

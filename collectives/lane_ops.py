@@ -80,7 +80,8 @@ def lane_unpack(words: Array, reduced: Array, weights: list[Array], *, names: li
         return np.full(k, np.nan, words.dtype)
     where = f"[lane] rank {world.rank}/{world.size}: "
     if words[0] != world.size:
-        raise InternalError(f"{where}the sums of this step hold the gradients of {words[0]:g} ranks, not of {world.size}")
+        raise InternalError(f"{where}the sums of this step hold the gradients of {words[0]:g} ranks, not of "
+                            f"{world.size}. Fix: restart from the last checkpoint.")
     steps, checksums = words[1 + k::2].tolist(), words[2 + k::2].tolist()
     if len(set(steps)) > 1:
         raise InternalError(f"{where}the ranks are not at the same step: {steps}. "

@@ -1,4 +1,4 @@
-"""Dynamic loss scaling: the loss is multiplied so that small gradients survive 16 bits; a step that overflows is skipped.
+"""Dynamic loss scaling: the loss is multiplied so that small gradients survive 16 bits; overflowing steps are skipped.
 
 All ranks see the same reduced gradients, so all of them skip or none: a NaN or Inf of one rank is in everybody's sum.
 A skipped step changes nothing: variables, optimizer slots and the global step are held back by a gate, then the scale

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from ringflow.graph.errors import InvalidArgumentError, UnimplementedError
 from ringflow.graph.fetches import Fetches
+from ringflow.graph.operation import Operation
 from ringflow.graph.passes import Program, extract, optimise
 from ringflow.graph.session import Session
 from ringflow.graph.shapes import TensorShape
@@ -53,7 +54,7 @@ def table(buckets: list[Bucket], ready_s: list[float], end_s: float, link: Link,
     """The table of `describe`: `ready_s` of each bucket, computing ends at `end_s`."""
     starts = ready_s if link.concurrent else [max(r, end_s) for r in ready_s]
     times = timeline(starts, [b.bytes for b in buckets], link)
-    rows = [_COLUMNS]
+    rows: list[tuple[str, ...]] = [_COLUMNS]
     for bucket, ready, (start, end) in zip(buckets, ready_s, times):
         exposed = max(0.0, end - max(start, end_s))
         rows.append((str(bucket.number), str(bucket.bytes), str(len(bucket.members)),
@@ -97,7 +98,9 @@ def measure(session: Session, fetches: Any, feed_dict: Mapping[Any, Any] | None 
 def _remember(program: Program, seconds: dict[str, float]) -> None:
     """Ready times for plan_buckets, from those of the nodes: the same on all ranks."""
     world, found = communicator_of(program.source), program.notes["reductions"]
-    at, now, after = {}, 0.0, set()
+    at: dict[Operation, float] = {}
+    after: set[Operation] = set()
+    now = 0.0
     for op in topological_order(program.graph.get_operations()):
         if op.type in COLLECTIVE_OPS or not after.isdisjoint(predecessors(op)):
             after.add(op)  # what the exchange holds up is not computed before it
@@ -108,7 +111,7 @@ def _remember(program: Program, seconds: dict[str, float]) -> None:
     times = {op.name: at[op.inputs[0].op] for op in found.members}
     latest = world.allreduce(np.array([*(times[n] for n in names), now]), "max")
     name = found.name()
-    world.remembered["measured", *name] = dict(zip(names, latest[:-1].tolist())), float(latest[-1])
+    world.remembered[("measured", *name)] = dict(zip(names, latest[:-1].tolist())), float(latest[-1])
     world.remembered.pop(name, None)
 
 

@@ -1,18 +1,18 @@
 """Gradients that travel in 16 bits: which dtype and rounding a reduction's bucket has, as its communication_hint.
 
-Each rank divides its gradient by the number of ranks, so that no sum of theirs overflows, adds what rounding has cost it
-in the step before (error feedback), and rounds. The residual stays on its rank, in the bucket's memory: over many steps
-every rank's gradient arrives in full, so training converges as with 32 bits. Sums are formed in 32 bits and rounded once
-where ranks share memory, and at each step of a ring elsewhere. Kernels: csrc/runtime/wire_dtype.h.
+Each rank divides its gradient by the number of ranks, so that no sum of theirs overflows, adds what rounding has cost
+it in the step before (error feedback), and rounds. The residual stays on its rank, in the bucket's memory: over many
+steps every rank's gradient arrives in full, so training converges as with 32 bits. Sums are formed in 32 bits and
+rounded once where ranks share memory, and at each step of a ring elsewhere. Kernels: csrc/runtime/wire_dtype.h.
 """
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from ringflow.graph.dtypes import DType, as_dtype, bfloat16, float16
+from ringflow.graph.dtypes import as_dtype, bfloat16, float16
 from ringflow.graph.errors import InvalidArgumentError
-from ringflow.graph.ops.cast import bfloat16_to_float32, float32_to_bfloat16
+from ringflow.graph.bfloat16 import bfloat16_to_float32, float32_to_bfloat16
 
 DTYPES = (bfloat16, float16)
 ROUNDINGS = ("nearest", "truncate")  # truncate: TensorFlow's bfloat16, which drops 16 bits
@@ -32,7 +32,7 @@ def hint_of(wire_dtype: Any, rounding: str = "nearest") -> str:
         raise InvalidArgumentError(f"[distribute] wire_dtype must be bfloat16 or float16: received {dtype}. "
                                    "Fix: leave it out to send gradients as they are")
     if dtype is float16 and rounding == "truncate":
-        raise InvalidArgumentError("[distribute] rounding='truncate' is that of bfloat16. Fix: use nearest with float16")
+        raise InvalidArgumentError("[distribute] rounding='truncate' is bfloat16's. Fix: use nearest with float16")
     return f"{dtype.name} {rounding}"
 
 

@@ -1,7 +1,6 @@
-"""What travels with the last bucket and what is decided by it: weights of uneven batches, metrics, clipping, skips, drift."""
+"""What travels with the last bucket and is decided by it: weights of uneven batches, metrics, clips, skips, drift."""
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.collectives import DynamicLossScale, averages, loopback
 from ringflow.graph.errors import DataLossError, GraphError, InternalError, InvalidArgumentError
@@ -99,7 +98,8 @@ def test_clipping_equals_that_of_one_process(size, optimizer, backend):
                 return {v.op.name: session.run(v) for v in rf.global_variables()}, norms
 
     (wanted, norms), = loopback.run(1, by_hand)
-    for got, seen in loopback.run(size, lambda w: train(w, optimizer, backend, clip_norm=0.3, fetch=("gradient_norm",))):
+    for got, seen in loopback.run(size, lambda w: train(w, optimizer, backend, clip_norm=0.3,
+                                                        fetch=("gradient_norm",))):
         assert_same(got, wanted)
         np.testing.assert_allclose([s[0] for s in seen], norms, rtol=1e-5)
 
@@ -175,7 +175,8 @@ def test_replicas_that_have_drifted_apart_are_named(backend):
                     session.run(train_op, dict(zip((x, y), data(k))))
                 if world.rank == 1:
                     session.run(change)
-                with pytest.raises(DataLossError, match=r"drifted apart: variable 'w2', elements 0 to 2: rank.*1.* differ"):
+                words = r"drifted apart: variable 'w2', elements 0 to 2: rank.*1.* differ"
+                with pytest.raises(DataLossError, match=words):
                     for k in range(2):
                         session.run(train_op, dict(zip((x, y), data(k))))
 
@@ -310,6 +311,26 @@ def test_averages_of_an_undistributed_step_and_scaling_without_a_loss_are_errors
         train_op = optimizer.minimize(loss)
         with pytest.raises(GraphError, match="not distributed"):
             averages(train_op)
-        foreign = rf.train.GradientDescentOptimizer(0.1).apply_gradients([(rf.ones_like(v.value()), v) for v in rf.trainable_variables()])
+        ones = [(rf.ones_like(v.value()), v) for v in rf.trainable_variables()]
+        foreign = rf.train.GradientDescentOptimizer(0.1).apply_gradients(ones)
         with pytest.raises(GraphError, match="make the train op by optimizer.minimize"):
             rf.distribute(foreign, loss_scale=2.0)
+
+
+def test_ranks_under_mpirun_clip_skip_weigh_and_accumulate_as_one_rank_does(mpirun, tmp_path):
+    options = {"clip_norm": 0.3, "with_samples": True, "with_metrics": True, "accumulate": 2}
+    source = f"""
+import importlib.util, numpy as np, ringflow as rf
+spec = importlib.util.spec_from_file_location("lane", {__file__!r})
+lane = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(lane)
+world = rf.init()
+scale = rf.collectives.DynamicLossScale(8.0)
+values, _ = lane.train(world, "adam", None, [0, 5, 12], loss_scale=scale, **{options!r})
+np.savez({str(tmp_path)!r} + f"/{{world.rank}}.npz", **values)
+"""
+    ran = mpirun(2, source)
+    assert ran.returncode == 0, ran.stderr
+    (alone, _), = loopback.run(1, lambda w: train(w, "adam", None, **options))
+    for rank in range(2):
+        assert_same(np.load(tmp_path / f"{rank}.npz"), alone)

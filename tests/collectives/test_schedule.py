@@ -3,7 +3,6 @@ import itertools
 
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.collectives import buckets, loopback, report
 from ringflow.collectives.costs import Link, estimated_seconds, link_of

@@ -1,7 +1,6 @@
 """Gradients in 16 bits: what is lost is sent later, sums of many ranks do not overflow, training converges."""
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.collectives import loopback
 from ringflow.collectives.ops import collective_reduce, next_keys
@@ -96,7 +95,8 @@ def final_loss(world, optimizer, steps, **options):
         return session.run(loss, {x: inputs, y: labels})
 
 
-@pytest.mark.parametrize("optimizer", [lambda: rf.train.MomentumOptimizer(0.05, 0.9), lambda: rf.train.AdamOptimizer(0.01)])
+@pytest.mark.parametrize("optimizer", [lambda: rf.train.MomentumOptimizer(0.05, 0.9),
+                                       lambda: rf.train.AdamOptimizer(0.01)])
 @pytest.mark.parametrize("options", [{"wire_dtype": "bfloat16"}, {"wire_dtype": "bfloat16", "rounding": "truncate"},
                                      {"wire_dtype": "float16", "loss_scale": 64.0, "clip_norm": 100.0}])
 def test_training_converges_as_with_32_bits(optimizer, options):
