@@ -44,8 +44,10 @@ PyObject* numpy_descr(DType dtype) {
 
 }  // namespace
 
-DType dtype_of_array(py::handle array) {
-  const auto* descr = py::detail::array_descriptor_proxy(proxy(array)->descr);
+DType dtype_of_array(py::handle array) { return dtype_of_descr(py::handle(proxy(array)->descr)); }
+
+DType dtype_of_descr(py::handle type) {
+  const auto* descr = py::detail::array_descriptor_proxy(type.ptr());
   if (descr->byteorder == '>') return DType::Invalid;
   switch (descr->type_num) {
     case Api::NPY_BOOL_: return DType::Bool;
@@ -63,7 +65,7 @@ DType dtype_of_array(py::handle array) {
     case Api::NPY_DOUBLE_: return DType::Double;
     case 23: return DType::Half;
     case Api::NPY_VOID_:
-      return py::reinterpret_borrow<py::array>(array).itemsize() == 2 ? DType::BFloat16 : DType::Invalid;
+      return py::reinterpret_borrow<py::dtype>(type).itemsize() == 2 ? DType::BFloat16 : DType::Invalid;
     default: return DType::Invalid;
   }
 }

@@ -16,6 +16,7 @@ inline bool is_array(py::handle object) { return py::detail::npy_api::get().PyAr
 // DType::Invalid for a type that the runtime does not have. A record or raw type of two bytes is bfloat16, which
 // NumPy lacks.
 DType dtype_of_array(py::handle array);
+DType dtype_of_descr(py::handle dtype);  // of a numpy.dtype
 
 // The array's memory as a tensor, borrowed: keep the array alive. Only for dense, aligned, native arrays.
 bool is_dense(py::handle array);
