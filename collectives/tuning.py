@@ -19,6 +19,8 @@ from typing import Any
 
 from ringflow.graph import config
 
+from .communicator import Communicator
+
 SCHEMA = 1
 NO_LIMIT = 2**62
 Choices = list[tuple[int, str]]
@@ -35,6 +37,19 @@ class Setup:
 def hosts_hash(names: Iterable[str]) -> str:
     """The same for the same hosts, in whatever order the ranks lie on them."""
     return hashlib.sha256("\n".join(sorted(set(names))).encode()).hexdigest()[:16]
+
+
+def setup_of(hosts: Sequence[str], ranks_per_node: int, mpi_version: str) -> Setup:
+    """hosts: the name of every rank's. mpi_version: what MPI_Get_library_version says."""
+    first_line = mpi_version.strip("\0").strip().splitlines()[0]
+    return Setup(len(hosts), ranks_per_node, first_line.split(",")[0], hosts_hash(hosts))
+
+
+def apply(world: Communicator, setup: Setup) -> None:
+    """Collective. Gives the communicator the table that rank 0 finds for `setup`, if any."""
+    choices = world.broadcast_object(load(setup, world.algorithms()) if world.rank == 0 else None)
+    if choices:
+        world.set_selection(choices)
 
 
 def path() -> Path:
@@ -61,7 +76,7 @@ def save(setup: Setup, choices: Choices, evidence: Any = None, file: Path | None
     """Adds or replaces the entry of `setup`. evidence: what was measured, kept beside it for people."""
     file = file or path()
     try:
-        entries = [e for e in _read(file) if e.get("setup") != asdict(setup)]
+        entries = [e for e in _read(file) if e.get("setup") not in (None, asdict(setup))]
     except (OSError, ValueError, AttributeError):
         entries = []
     entries.append({"setup": asdict(setup), "choices": [list(c) for c in choices], "measured": evidence})

@@ -15,7 +15,7 @@ from ringflow.graph import config
 from ringflow.graph.errors import FailedPreconditionError, UnavailableError
 from ringflow.version import __version__
 
-from . import ending, joining, segments, tuning, tuning
+from . import ending, joining, segments, tuning
 from .communicator import Communicator, _core
 
 _current: ContextVar[Communicator | None] = ContextVar("ringflow_communicator", default=None)

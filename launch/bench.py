@@ -9,6 +9,7 @@ import argparse
 import json
 import re
 import socket
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
 
 def bench(world: Communicator, options: argparse.Namespace, mpi: Any, mpi_version: str) -> int:
     """Collective. mpi: an mpi4py communicator of the same ranks, or None."""
-    known = world.algorithms() if hasattr(world, "algorithms") else [world.native.algorithm]
+    known = world.algorithms()
     algorithms = options.algorithms or known
     unknown = [name for name in algorithms if name not in known]
     if unknown:
@@ -133,7 +134,8 @@ def bench(world: Communicator, options: argparse.Namespace, mpi: Any, mpi_versio
         if world.rank == 0:
             evidence = {"time_us": fastest, **{k: job[k] for k in ("machine", "version", "commit", "load", "date")}}
             print(f"# table: {', '.join(f'{n} up to {show_size(b)}' for b, n in choices)}")
-            print(f"# written to {tuning.save(setup(world, job), choices, evidence)}", flush=True)
+            setup = tuning.Setup(**{field.name: job[field.name] for field in fields(tuning.Setup)})
+            print(f"# written to {tuning.save(setup, choices, evidence)}", flush=True)
         world.barrier()
     return 1 if wrong else 0
 
@@ -144,13 +146,9 @@ def describe(world: Communicator, mpi_version: str) -> dict[str, Any]:
     names = sorted({name for name, _, _ in hosts})
     crowded = any(sum(n == name for n, _, _ in hosts) > len(set().union(*(c for n, _, c in hosts if n == name)))
                   for name in names)
-    return {**machine.facts(), "ranks": world.size, "ranks_per_node": max(n for _, n, _ in hosts), "nodes": len(names),
-            "hosts": tuning.hosts_hash(names), "oversubscribed": crowded, "mpi": machine.first_line(mpi_version),
+    setup = tuning.setup_of([name for name, _, _ in hosts], max(n for _, n, _ in hosts), mpi_version)
+    return {**machine.facts(), **asdict(setup), "nodes": len(names), "oversubscribed": crowded,
             "transport": world.native.transport}
-
-
-def setup(world: Communicator, job: dict[str, Any]) -> tuning.Setup:
-    return tuning.Setup(world.size, job["ranks_per_node"], job["mpi"], job["hosts"])
 
 
 def heading(job: dict[str, Any]) -> str:

@@ -101,7 +101,7 @@ class Contestant:
 
 def calls_of(nbytes: int) -> int:
     """Calls in a repetition: enough for a clock reading not to count."""
-    return 16 if nbytes <= 1 << 16 else 4 if nbytes <= 1 << 18 else 1
+    return 16 if nbytes <= 1 << 14 else 4 if nbytes <= 1 << 16 else 1
 
 
 def iterations_of(nbytes: int) -> int:
@@ -151,7 +151,7 @@ def _empty(count: int, kind: np.dtype) -> list[np.ndarray]:
 
 
 def _bucket(world: Communicator, count: int, kind: np.dtype, op: str, numbers: Numbers) -> Contestant:
-    native = world.native
+    native, reduce_bucket = world.native, world.native.reduce_bucket
     size = count * kind.itemsize
     buckets = [world.bucket(size) for _ in range(calls_of(size))]
     inputs = [b.input(kind)[:count] for b in buckets]
@@ -159,7 +159,7 @@ def _bucket(world: Communicator, count: int, kind: np.dtype, op: str, numbers: N
     shared = all(b.shared for b in buckets)
 
     def call(j: int) -> None:
-        native.wait(native.start(buckets[j], count, kind, op, False))
+        reduce_bucket(buckets[j], count, kind, op)
 
     timing = Timing("one_pass" if shared else native.algorithm, BUCKET, size)
     return Contestant(timing, inputs, results, call, numbers.wrong)
@@ -168,10 +168,9 @@ def _bucket(world: Communicator, count: int, kind: np.dtype, op: str, numbers: N
 def _array(world: Communicator, algorithm: str, count: int, kind: np.dtype, op: str, numbers: Numbers) -> Contestant:
     arrays = _empty(count, kind)
     allreduce = world.native.allreduce
-    words = (op, algorithm) if hasattr(world, "algorithms") else (op,)
 
     def call(j: int) -> None:
-        allreduce(arrays[j], *words)
+        allreduce(arrays[j], op, algorithm)
 
     timing = Timing(algorithm, ARRAY, count * kind.itemsize)
     return Contestant(timing, arrays, arrays, call, numbers.wrong)
