@@ -14,7 +14,7 @@ from .communicator import Communicator, _core
 from .world import current
 
 COLLECTIVE_OPS = frozenset({"CollectiveReduce", "CollectiveBcast", "CollectiveGather", "_BucketReduce", "_BucketWait",
-                            "ShardMean", "ShardConcat", "_ExactMaxima", "_ExactSum"})
+                            "ShardMean", "ShardConcat", "_ExactMaxima", "_ExactSum", "_ShareVariable"})
 OF_SHARDS = frozenset({"_ExactMaxima", "_ExactSum"})  # inputs and attrs N and rows follow from the rank's own shards
 
 _COLLECTION = "communicator"

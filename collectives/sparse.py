@@ -187,7 +187,7 @@ class _Bags:
 
 
 def _bags(values: Tensor) -> _Bags | None:
-    """Recognises the gradient of a sum or mean over gathered rows, Reshape(BroadcastTo((n, 1, row..), (n, K, row..)))."""
+    """Recognises the gradient of a sum or mean over gathered rows: Reshape(BroadcastTo((n, 1, row), (n, K, row)))."""
     spread = values.op.inputs[0].op if values.op.type == "Reshape" else values.op
     known = values.shape.is_fully_defined() and spread.outputs[0].shape.is_fully_defined()
     if spread.type != "BroadcastTo" or not known:

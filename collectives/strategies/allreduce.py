@@ -24,6 +24,7 @@ from ..communicator import Communicator
 from ..lane import Options, StepParts
 from ..loss_scale import DynamicLossScale
 from ..shards import SHARDED_OPS
+from ..shared_variables import mark_shared
 from ..sparse import check_choice, exchange, scale_rows_first
 from ..world import current
 from . import reproducible as by_shards
@@ -44,8 +45,8 @@ def distribute(train_op: Operation, *, communicator: Communicator | None = None,
     `reproducible`: the same weights, to the bit, on any number of ranks up to `shards`, the number of equal parts that
     the global batch is divided into; each rank feeds the rows that ``collectives.shard_rows`` says. `batch`: the
     placeholders that hold the batch, default those of unknown first dimension (docs/reproducible.md).
-    `samples`: the number in this rank's batch (a scalar); gradients are then weighted by it, and so are `metrics`, which
-    ``collectives.averages(train_op)`` gives averaged over all ranks. `clip_norm`: the most that the global norm of the
+    `samples`: the number in this rank's batch (a scalar); gradients are then weighted by it, and so are `metrics`,
+    which ``collectives.averages(train_op)`` gives averaged over all ranks. `clip_norm`: the most that the global norm of the
     averaged gradients may be. `loss_scale`: a number, or a DynamicLossScale, which skips steps that overflow. `checks`:
     compare rank count, step and weights at every step. `accumulate`: runs whose mean is applied at once, at the last of
     them. `wire_dtype`, `rounding`: 16 bits for what travels (docs/collectives.md explains all of these).
@@ -99,9 +100,10 @@ def _distribute(step: TrainStep, world: Communicator, options: Options, sparse: 
                       if not isinstance(gradient, IndexedSlices) or tensor is gradient.values], list(slices.values()))
         for gradient in slices.values() if world.size > 1 else ():
             for tensor, scaled in scale_rows_first(gradient.values).items():
-                read_instead([(op, i) for op in tensor.consumers for i, t in enumerate(op.inputs) if t is tensor], scaled)
+                places = [(op, i) for op in tensor.consumers for i, t in enumerate(op.inputs) if t is tensor]
+                read_instead(places, scaled)
         if world.size > 1:
-            broadcast_at_start(graph, ancestors([step.train_op]), world.size)
+            broadcast_at_start(graph, ancestors([step.train_op]), world.size, shared=mark_shared(step, world))
 
 
 def _distribute_by_shards(step: TrainStep, world: Communicator, shards: Any, batch: Sequence[Any] | None) -> None:

@@ -1,6 +1,7 @@
 """What strategies share: which edges of a graph carry its gradients to the updates, and the start from rank 0."""
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from ringflow.graph.errors import GraphError
@@ -42,12 +43,17 @@ def read_instead(places: list[tuple[Operation, int]], tensor: Tensor) -> None:
 
 
 def broadcast_at_start(graph: Graph, needed: set[Operation], size: int,
-                        types: frozenset[str] = frozenset({"CollectiveReduce", "CollectiveGather"})) -> None:
-    """Sessions run this once before the first step: the variables of the step take rank 0's values."""
+                        types: frozenset[str] = frozenset({"CollectiveReduce", "CollectiveGather"}),
+                        shared: Collection[Operation] = ()) -> None:
+    """Sessions run this once before the first step: the variables of the step take rank 0's values; those in `shared`
+    move to memory that the ranks have in common."""
     assigns = []
     for v in graph.get_collection(GraphKeys.GLOBAL_VARIABLES):
         if v.op in needed:
             value = collective_bcast(v, root=0, name=f"start/{v.op.name}", **next_keys(graph, size))
-            assigns.append(v.assign(value, name=f"start/{v.op.name}/Assign"))
+            assign = v.assign(value, name=f"start/{v.op.name}/Assign")
+            if v.op in shared:
+                assign = build("_ShareVariable", assign, name=f"start/{v.op.name}/share", **next_keys(graph, size))
+            assigns.append(assign)
     start = group(*assigns, name="start_from_rank_0")
     graph.add_to_collection(GraphKeys.BEFORE_FIRST_RUN, (types, start))

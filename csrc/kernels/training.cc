@@ -33,7 +33,8 @@ void pass(const Rule& rule, int64_t n, const T* g, Slot*... slots) {
   });
 }
 
-// Dense: every element. Slots are the first inputs.
+// Dense: every element, or those of attr `_slice` (other ranks update the others in the same memory). Slots are the first
+// inputs.
 template <class T, class Rule>
 void dense(Context& c, const Rule& rule, int slots, int grad_input) {
   Tensor& var = c.mutable_input(0);
@@ -42,13 +43,23 @@ void dense(Context& c, const Rule& rule, int slots, int grad_input) {
         ": got ", g.shape());
   T* s[3] = {var.data<T>(), nullptr, nullptr};
   for (int k = 1; k < slots; ++k) s[k] = slot<T>(c, k, var.shape());
-  const int64_t n = var.num_elements();
+  int64_t begin = 0, end = var.num_elements();
+  if (c.node().has("_slice")) {
+    const std::vector<int64_t> slice = c.node().list<int64_t>("_slice");
+    check(slice.size() == 2 && slice[0] >= 0 && slice[0] <= slice[1] && slice[1] <= end, "[", c.node().op,
+          "] attr '_slice' must be a range of the ", end, " elements of the variable");
+    begin = slice[0];
+    end = slice[1];
+  }
+  const int64_t n = end - begin;
+  const T* grad = g.data<T>() + begin;
+  for (int k = 0; k < slots; ++k) s[k] += begin;
   if constexpr (std::is_invocable_v<Rule, T&, T>)
-    pass(rule, n, g.data<T>(), s[0]);
+    pass(rule, n, grad, s[0]);
   else if constexpr (std::is_invocable_v<Rule, T&, T&, T>)
-    pass(rule, n, g.data<T>(), s[0], s[1]);
+    pass(rule, n, grad, s[0], s[1]);
   else
-    pass(rule, n, g.data<T>(), s[0], s[1], s[2]);
+    pass(rule, n, grad, s[0], s[1], s[2]);
   c.set_ref_output(0, c.variable(0));
 }
 

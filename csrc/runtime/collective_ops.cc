@@ -213,6 +213,30 @@ Kernel collective_gather(const Node&) {
   };
 }
 
+// The variable moves to memory that all ranks share, with rank 0's value.
+Kernel share_variable(const Node&) {
+  return [](Context& c) {
+    Communicator& communicator = resource_of(c).communicator();
+    Variable& v = c.variable(0);
+    const Tensor& value = c.mutable_input(0);
+    const std::shared_ptr<Bucket> memory = communicator.bucket(value.bytes());
+    if (!memory->shared())
+      fail(Code::FailedPrecondition, "[_ShareVariable] the ranks share no memory of ", value.bytes(),
+           " bytes. Fix: RINGFLOW_SHARED_VARIABLES=0, or a larger /dev/shm.");
+    char* place = const_cast<char*>(static_cast<const char*>(memory->result()));
+    if (communicator.rank() == 0) std::memcpy(place, value.raw(), value.bytes());
+    communicator.barrier();
+    v.value = Tensor(value.dtype(), value.shape(), Buffer::wrap(place, value.bytes(), [memory] {}));
+    c.set_ref_output(0, v);
+  };
+}
+
+Kernel ranks_meet(const Node&) {
+  return [](Context& c) { resource_of(c).communicator().barrier(); };
+}
+
+RF_KERNEL_ANY("_ShareVariable", None, share_variable)
+RF_KERNEL_ANY("_RanksMeet", None, ranks_meet)
 RF_KERNEL("_BucketReduce", bucket_reduce, float, double, Half, BFloat16)
 RF_KERNEL("_BucketWait", bucket_wait, float, double, Half, BFloat16)
 RF_KERNEL_IN_PLACE("CollectiveReduce", collective_reduce, float, double, int32_t, int64_t, Half, BFloat16)
