@@ -7,7 +7,7 @@ import pytest
 from ringflow.collectives import loopback
 from ringflow.graph.errors import AbortedError, DeadlineExceededError, InvalidArgumentError
 
-ALGORITHMS = ["one_pass", "ring"]
+ALGORITHMS = ["one_pass", "ring", "halving_doubling", "tree"]
 
 ENDING = """
 import os, signal, sys, time
@@ -42,6 +42,22 @@ def caught(size, function, **options):
             return e
 
     return loopback.run(size, body, **options)
+
+
+def caught_with_cause(size, function, **options):
+    """The same, where a rank that raises ends the others, as it does outside tests."""
+    errors = [None] * size
+
+    def body(comm):
+        try:
+            function(comm)
+        except Exception as e:
+            errors[comm.rank] = e
+            raise
+
+    with pytest.raises(Exception, match="rank"):
+        loopback.run(size, body, **options)
+    return errors
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -91,22 +107,66 @@ def test_a_late_rank_is_named_at_the_deadline(algorithm):
     assert "timed out" in str(errors[2])
 
 
-@pytest.mark.parametrize("call", [
-    lambda c: c.allreduce(np.ones(7 + (c.rank == 1), np.float32)),
-    lambda c: c.allreduce(np.ones(7, np.float32 if c.rank else np.int32)),
-    lambda c: c.allreduce(np.ones(7), "sum" if c.rank else "max"),
-    lambda c: c.barrier() if c.rank else c.allreduce(np.ones(3)),
-    lambda c: c.broadcast(np.ones(3), root=c.rank),
-    lambda c: c.bucket(100 + c.rank),
-], ids=["count", "dtype", "op", "kind", "root", "bucket"])
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_different_calls_are_an_error_on_every_rank_and_leave_them_in_step(call, algorithm):
+@pytest.mark.parametrize("world", ["hierarchical", "halving_doubling", "ring"])
+def test_a_late_rank_of_another_node_is_named_at_the_deadline(world):
     def body(comm):
-        with pytest.raises(InvalidArgumentError, match="the ranks call different collectives as number 1"):
-            call(comm)
+        comm.broadcast(np.ones(3))
+        if comm.rank == 3:
+            time.sleep(2.0)
+        comm.allreduce(np.ones(7, np.float32))
+
+    errors = caught(4, body, algorithm=world, timeout_s=1.0, nodes=[2, 2])
+    assert any("rank 3 has not joined" in str(e) for e in errors), errors
+    assert all(isinstance(e, (AbortedError, DeadlineExceededError)) and "timed out after 1 s" in str(e) for e in errors)
+
+
+def test_ranks_of_a_split_learn_of_a_failure_outside_it():
+    def body(comm):
+        half = comm.split(comm.rank % 2)
+        half.barrier()
+        if comm.rank == 3:
+            raise ValueError("bad batch")
+        half.allreduce(np.ones(3))
+        if half.rank == 0:  # ranks 0 and 1; 0's half is complete
+            comm.barrier() if comm.rank == 1 else half.barrier()
+        time.sleep(0.3)
+        half.barrier()
+
+    start = time.monotonic()
+    errors = caught_with_cause(4, body)
+    assert time.monotonic() - start < 5
+    assert isinstance(errors[3], ValueError)
+    assert all(isinstance(errors[r], AbortedError) and "ended: ValueError: bad batch" in str(errors[r]) for r in range(3))
+
+
+WORLDS = {"one_pass": {}, "ring": {}, "halving_doubling": {}, "tree": {}, "ring on 2 nodes": {"nodes": [2, 2]},
+          "hierarchical": {"nodes": [2, 2]}, "halving_doubling on 4 nodes": {"nodes": [1, 1, 1, 1]}}
+CALLS = {
+    "count": lambda c: c.allreduce(np.ones(7 + (c.rank == 1), np.float32)),
+    "size": lambda c: c.allreduce(np.ones(10 ** (2 + 4 * (c.rank == 3)), np.float32)),  # another algorithm, another path
+    "dtype": lambda c: c.allreduce(np.ones(7, np.float32 if c.rank else np.int32)),
+    "op": lambda c: c.allreduce(np.ones(7), "sum" if c.rank else "max"),
+    "kind": lambda c: c.barrier() if c.rank else c.allreduce(np.ones(3)),
+    "root": lambda c: c.broadcast(np.ones(3), root=c.rank),
+    "root of reduce": lambda c: c.reduce(np.ones(3), root=c.rank % 2),
+    "broadcast bytes": lambda c: c.broadcast(np.ones(3 + (c.rank == 2))),
+    "gather or scatter": lambda c: c.reduce_scatter(np.ones(4)) if c.rank else c.allgather(np.ones(1)),
+    "alltoall or barrier": lambda c: c.alltoall(np.ones(4)) if c.rank else c.barrier(),
+    "bucket": lambda c: c.bucket(100 + c.rank),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("world", WORLDS)
+def test_different_calls_are_an_error_on_every_rank_and_leave_them_in_step(call, world):
+    def body(comm):
+        with pytest.raises(InvalidArgumentError, match="the ranks call different collectives as number 1: rank . "):
+            CALLS[call](comm)
         assert comm.allreduce(1.0) == comm.size
 
-    loopback.run(3, body, algorithm=algorithm)
+    begin = time.monotonic()
+    loopback.run(4, body, algorithm=world.split()[0], timeout_s=10, **WORLDS[world])
+    assert time.monotonic() - begin < 5
 
 
 def test_a_message_of_a_wrong_size_names_its_sender():
