@@ -7,7 +7,6 @@ from .attach import attach_communicator
 from .buckets import merge_into_buckets
 from .consensus import check_consensus
 from .order import order_collectives
-from .shared_variables import update_by_slices
 from .shards import split_into_shards
 from .shared_variables import update_by_slices
 
@@ -16,5 +15,4 @@ register("attach communicator", attach_communicator)
 register("merge reductions into buckets", merge_into_buckets)
 register("order collectives", order_collectives)
 register("check consensus", check_consensus)
-register("update by slices", update_by_slices)
 register("update by slices", update_by_slices)
