@@ -172,8 +172,8 @@ def _copy_for_shard(program: Program, op: Operation, shard: int, values: dict[Te
                                        f"{op.name}/shard_{shard}", control_inputs=controls, device=op.device)
     except Error as e:
         raise at_site(type(e)(
-            f"{e.message.partition(' Created at')[0]} This is for one shard of {rows} rows. Fix: let no shape depend "
-            "on the size of the whole batch", op.name), op.site) from None
+            f"{e.message.partition(' Created at')[0]} This is for one shard of {max(rows, default=0)} rows. Fix: let "
+            "no shape depend on the size of the whole batch", op.name), op.site) from None
     copy.site = op.site
     declared = _declared(program.source, op)
     for t in copy.outputs if declared else ():
