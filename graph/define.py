@@ -228,14 +228,14 @@ def _holds_tensor(values: Sequence[Any]) -> bool:
 
 def to_array(value: Any, dtype: DType | None) -> Array:
     """`value` as an array of `dtype` (or of the type that Python values take). Raises: InvalidArgumentError."""
-    try:
-        array = np.asarray(value)
+    try:  # NumPy's own string types drop zeros at the end
+        array = np.array(value, object) if dtype is dtypes.string else np.asarray(value)
     except ValueError as e:
         raise InvalidArgumentError(f"[convert_to_tensor] not a rectangular array: {e}") from None
     if dtype is None:
         dtype = _dtype_of(value)
     wanted = dtype.as_numpy_dtype
-    if array.dtype == wanted:
+    if array.dtype == wanted and dtype is not dtypes.string:
         return array
     if dtype is dtypes.string:
         coded = [v if isinstance(v, bytes) else str(v).encode() for v in array.ravel()]

@@ -2,9 +2,12 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 #include <new>
+#include <string>
 
 namespace rf {
 
@@ -83,6 +86,11 @@ Buffer* Buffer::allocate(size_t bytes) {
   return new Buffer(data, bytes, capacity, nullptr);
 }
 
+Buffer* Buffer::allocate_strings(size_t n) {
+  auto* strings = new std::string[n ? n : 1];
+  return wrap(strings, n * sizeof(std::string), [strings] { delete[] strings; });
+}
+
 Buffer* Buffer::wrap(void* data, size_t bytes, std::function<void()> release) {
   return new Buffer(data, bytes, 0, release ? std::move(release) : [] {});
 }
@@ -94,6 +102,15 @@ Buffer::~Buffer() {
     freed().give(data_, capacity_);
   else
     std::free(data_);
+}
+
+Tensor copy_of(const Tensor& tensor) {
+  Tensor copy(tensor.dtype(), tensor.shape());
+  if (tensor.dtype() == DType::String)
+    std::copy_n(tensor.data<std::string>(), tensor.num_elements(), copy.data<std::string>());
+  else if (tensor.bytes() != 0)
+    std::memcpy(copy.raw(), tensor.raw(), tensor.bytes());
+  return copy;
 }
 
 std::vector<int64_t> int_values(const Tensor& tensor) {

@@ -24,6 +24,8 @@ inline size_t round_up(size_t bytes, size_t to = kAlignment) { return (bytes + t
 class Buffer {
  public:
   static Buffer* allocate(size_t bytes);
+  // `n` empty strings, destroyed with the last reference.
+  static Buffer* allocate_strings(size_t n);
   // Wraps foreign memory; `release` runs when the last reference goes.
   static Buffer* wrap(void* data, size_t bytes, std::function<void()> release);
 
@@ -51,9 +53,12 @@ class Tensor {
  public:
   Tensor() = default;  // uninitialised: dtype() == DType::Invalid
 
-  // Owns fresh memory, not cleared.
+  // Owns fresh memory, not cleared; for dtype String empty std::strings.
   Tensor(DType dtype, const Shape& shape)
-      : dtype_(dtype), shape_(shape), buffer_(Buffer::allocate(bytes())), data_(buffer_->data()) {}
+      : dtype_(dtype), shape_(shape),
+        buffer_(dtype == DType::String ? Buffer::allocate_strings(static_cast<size_t>(num_elements()))
+                                       : Buffer::allocate(bytes())),
+        data_(buffer_->data()) {}
   // Borrows `data`, which must outlive the tensor.
   Tensor(DType dtype, const Shape& shape, void* data) : dtype_(dtype), shape_(shape), data_(data) {}
   // Takes over one reference to `buffer`.
@@ -127,6 +132,9 @@ class Tensor {
   Buffer* buffer_ = nullptr;
   void* data_ = nullptr;
 };
+
+// The same elements in memory of their own.
+Tensor copy_of(const Tensor& tensor);
 
 // Values of an int32 or int64 tensor as int64 (shapes, axes, paddings).
 std::vector<int64_t> int_values(const Tensor& tensor);

@@ -74,7 +74,7 @@ class Feeds {
       DType dtype = is_array(feed) && is_dense(feed) ? dtype_of_array(feed) : DType::Invalid;
       if (dtype == DType::UInt16 && arguments[i].dtype == DType::BFloat16) dtype = DType::BFloat16;
       if (dtype != arguments[i].dtype) refuse_feed(executable, i, feed);
-      tensors_[i] = borrow_array(feed, dtype);
+      tensors_[i] = dtype == DType::String ? string_tensor(feed) : borrow_array(feed, dtype);
       arrays_.push_back(py::reinterpret_borrow<py::object>(feed));
     }
   }

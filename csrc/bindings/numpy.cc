@@ -64,6 +64,7 @@ DType dtype_of_descr(py::handle type) {
     case Api::NPY_FLOAT_: return DType::Float;
     case Api::NPY_DOUBLE_: return DType::Double;
     case 23: return DType::Half;
+    case 17: return DType::String;  // objects: bytes or str, see string_tensor
     case Api::NPY_VOID_:
       return py::reinterpret_borrow<py::dtype>(type).itemsize() == 2 ? DType::BFloat16 : DType::Invalid;
     default: return DType::Invalid;
@@ -87,12 +88,44 @@ Tensor borrow_array(py::handle object, const char* what) {
   if (dtype == DType::Invalid)
     throw py::type_error(
         text(what, " has no supported dtype: received ", py::str(object.attr("dtype")).cast<std::string>()));
+  if (dtype == DType::String) throw py::type_error(text(what, " must be numbers: received an array of objects"));
   if (!is_dense(object))
     throw py::type_error(text(what, " must be C-contiguous, aligned and of at most ", Shape::kMaxRank, " dimensions"));
   return borrow_array(object, dtype);
 }
 
+Tensor string_tensor(py::handle array) {
+  const auto* a = proxy(array);
+  Tensor strings(DType::String, Shape(a->dimensions, a->dimensions + a->nd));
+  PyObject** objects = reinterpret_cast<PyObject**>(a->data);
+  for (int64_t i = 0; i < strings.num_elements(); ++i) {
+    const py::handle object = objects[i];
+    if (!PyBytes_Check(object.ptr()) && !PyUnicode_Check(object.ptr()))
+      throw py::type_error(text("a string tensor holds bytes or str: received ", Py_TYPE(object.ptr())->tp_name));
+    strings.data<std::string>()[i] = object.cast<std::string>();
+  }
+  return strings;
+}
+
+namespace {
+
+py::object string_array(const Tensor& tensor) {
+  py::list shape;
+  for (int i = 0; i < tensor.rank(); ++i) shape.append(tensor.dim(i));
+  py::object array = py::module_::import("numpy").attr("empty")(py::tuple(shape), "O");
+  PyObject** objects = reinterpret_cast<PyObject**>(py::detail::array_proxy(array.ptr())->data);
+  for (int64_t i = 0; i < tensor.num_elements(); ++i) {
+    PyObject* old = objects[i];
+    objects[i] = py::bytes(tensor.data<std::string>()[i]).release().ptr();
+    Py_XDECREF(old);
+  }
+  return array;
+}
+
+}  // namespace
+
 py::object to_array(const Tensor& tensor) {
+  if (tensor.dtype() == DType::String) return string_array(tensor);
   const Api& api = Api::get();
   Py_intptr_t dims[Shape::kMaxRank];
   for (int i = 0; i < tensor.rank(); ++i) dims[i] = static_cast<Py_intptr_t>(tensor.dim(i));

@@ -22,6 +22,9 @@ DType dtype_of_descr(py::handle dtype);  // of a numpy.dtype
 bool is_dense(py::handle array);
 Tensor borrow_array(py::handle array, DType dtype);
 
+// The bytes and strs of a dense array of objects, as a tensor of its own. TypeError where it holds others.
+Tensor string_tensor(py::handle array);
+
 // The same with its checks: TypeError, in which `what` names the argument.
 Tensor borrow_array(py::handle object, const char* what);
 

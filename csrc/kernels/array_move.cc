@@ -2,6 +2,7 @@
 // element size, so one kernel serves every dtype.
 #include <algorithm>
 #include <cstring>
+#include <string>
 
 #include "kernels/axes.h"
 #include "kernels/broadcast.h"
@@ -67,6 +68,12 @@ Kernel concat(const Node&) {
     for (int k = 0; k < n; ++k) {
       const Tensor& x = c.input(k);
       const int64_t inner = x.dim(axis) * tail;
+      if (x.dtype() == DType::String) {
+        for (int64_t o = 0; o < outer; ++o)
+          std::copy_n(x.data<std::string>() + o * inner, inner, y.data<std::string>() + o * total * tail + offset);
+        offset += inner;
+        continue;
+      }
       copy_part(x.raw(), inner, at(y, offset * w), total * tail, outer, inner, w);
       offset += inner;
     }

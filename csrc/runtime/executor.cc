@@ -129,30 +129,20 @@ Kernel Executable::gated(const PlanNode& p, Kernel kernel) {
   };
 }
 
-namespace {
-
-void copy(const Tensor& from, Tensor& to) {
-  to = Tensor(from.dtype(), from.shape());
-  const size_t bytes = from.bytes();
-  if (bytes != 0) std::memcpy(to.raw(), from.raw(), bytes);
-}
-
-}  // namespace
-
 // A copy, taken here so that a fetched variable is the value before a later update. Memory that this run allocated
 // and that nobody else holds is handed over instead.
 Kernel Executable::fetch(const PlanNode& p, int position) {
   Tensor* result = &results_[static_cast<size_t>(p.node.attr<int64_t>("index"))];
   const Storage& storage = storage_of(p.inputs[0]);
   if (storage.place != Place::Fresh || storage.last != position)
-    return [result](Context& c) { copy(c.input(0), *result); };
+    return [result](Context& c) { *result = copy_of(c.input(0)); };
   Slot* slot = &slots_[static_cast<size_t>(p.inputs[0])];
   return [result, slot](Context& c) {
     const Tensor& t = c.input(0);
     if (&t == &slot->own && t.buffer() && t.buffer()->unique())
       *result = std::move(slot->own);
     else
-      copy(t, *result);
+      *result = copy_of(t);
   };
 }
 

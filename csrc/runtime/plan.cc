@@ -200,7 +200,7 @@ class Planner {
     DType& dtype = plan_.result_dtypes[index];
     check(dtype == DType::Invalid, "[_Retval] indices are unique: node '", p.node.name, "' repeats ", index);
     dtype = value(p.inputs[0]).dtype;
-    check(size_of(dtype) != 0, "[_Retval] ", name_of(dtype), " cannot be fetched: node '", p.node.name, "'");
+    check(size_of(dtype) != 0 || dtype == DType::String, "[_Retval] ", name_of(dtype), " cannot be fetched: node '", p.node.name, "'");
   }
 
   void check_indices() const {

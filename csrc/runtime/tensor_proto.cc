@@ -1,6 +1,7 @@
 #include "runtime/tensor_proto.h"
 
 #include <cstring>
+#include <string>
 
 namespace rf {
 namespace {
@@ -16,6 +17,7 @@ struct Values {
   std::vector<int32_t> halves;
   std::vector<uint32_t> uint32s;
   std::vector<uint64_t> uint64s;
+  std::vector<std::string_view> strings;
 };
 
 // The dimensions as a Shape, and the bytes of a tensor of it.
@@ -84,6 +86,16 @@ void fill_from_lists(const Reader& r, Tensor& tensor, const Values& v) {
   }
 }
 
+// The last value repeats, whatever its length: what the budget for expansion does not see is bounded here.
+void fill_strings(const Reader& r, Tensor& tensor, const std::vector<std::string_view>& values) {
+  const size_t n = static_cast<size_t>(tensor.num_elements());
+  if (values.size() > n) r.corrupt(text("a tensor of ", n, " elements has ", values.size(), " values"));
+  if (values.size() < n && !values.empty() && values.back().size() > 64)
+    r.corrupt(text("a tensor of ", n, " strings repeats a long one"));
+  std::string* out = tensor.data<std::string>();
+  for (size_t i = 0; i < n && !values.empty(); ++i) out[i] = values[i < values.size() ? i : values.size() - 1];
+}
+
 int64_t read_dim(Reader r) {
   int64_t size = 0;
   while (r.next()) {
@@ -129,6 +141,7 @@ Tensor read_tensor(Reader r, ExpansionBudget& budget) {
       case tag(6, Wire::Bytes): read_repeated(r, packed, v.doubles, [](Reader& in) { return in.float64(); }); break;
       case tag(7, Wire::Varint):
       case tag(7, Wire::Bytes): read_repeated(r, packed, v.ints, integer); break;
+      case tag(8, Wire::Bytes): v.strings.push_back(r.bytes()); break;
       case tag(10, Wire::Varint):
       case tag(10, Wire::Bytes): read_repeated(r, packed, v.int64s, integer); break;
       case tag(11, Wire::Varint):
@@ -143,12 +156,13 @@ Tensor read_tensor(Reader r, ExpansionBudget& budget) {
     }
   }
   const DType dtype = value_dtype(dtype_number);
-  const size_t element_bytes = size_of(dtype);
+  const bool strings = dtype == DType::String;
+  const size_t element_bytes = strings ? sizeof(std::string) : size_of(dtype);
   if (element_bytes == 0) return {};
 
   size_t bytes = 0;
   const Shape shape = checked_shape(r, partial, element_bytes, bytes);
-  if (!v.content.empty()) {
+  if (!v.content.empty() && !strings) {
     if (v.content.size() != bytes)
       r.corrupt(text("a ", name_of(dtype), " tensor of shape ", shape, " has ", bytes, " bytes, received ",
                      v.content.size()));
@@ -156,6 +170,7 @@ Tensor read_tensor(Reader r, ExpansionBudget& budget) {
   } else {
     received = v.floats.size() * 4 + v.doubles.size() * 8 + v.ints.size() + v.int64s.size() + v.bools.size() +
                v.halves.size() + v.uint32s.size() + v.uint64s.size();
+    for (const auto& s : v.strings) received += s.size() + 1;
   }
   const size_t growth = bytes > received ? bytes - received : 0;
   if (growth > budget.left)
@@ -164,7 +179,9 @@ Tensor read_tensor(Reader r, ExpansionBudget& budget) {
   budget.left -= growth;
 
   Tensor tensor(dtype, shape);
-  if (v.content.empty()) {
+  if (strings) {
+    fill_strings(r, tensor, v.strings);
+  } else if (v.content.empty()) {
     fill_from_lists(r, tensor, v);
   } else if (dtype == DType::Bool) {
     // a bool with another bit pattern than 0 or 1 would be undefined behaviour in every kernel

@@ -34,5 +34,6 @@ from . import (
     sparse as sparse,
     sparse_segment as sparse_segment,
     state as state,
+    strings as strings,
     training as training,
 )

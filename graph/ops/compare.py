@@ -4,14 +4,14 @@ from __future__ import annotations
 import numpy as np
 
 from ..define import Array, define
-from ..dtypes import NUMBERS, bool_, int8, uint8
+from ..dtypes import NUMBERS, bool_, int8, string, uint8
 from ..operation import Operation
 from ..samples import Random, normal
 from ..shapes import UNKNOWN, TensorShape
 from .math_binary import PAIRS
 from .rules import broadcast_shape, first_shape
 
-_EQUAL_TYPES = (*NUMBERS, uint8, int8, bool_)
+_EQUAL_TYPES = (*NUMBERS, uint8, int8, bool_, string)
 
 
 @define("Less(x: T, y: T) -> z: bool", T=NUMBERS, elementwise=True, differentiable=False, shape=broadcast_shape)
@@ -76,6 +76,12 @@ def equal(x: Array, y: Array, *, incompatible_shape_error: bool) -> Array:
 def not_equal(x: Array, y: Array, *, incompatible_shape_error: bool) -> Array:
     """z = x != y; True, a scalar, for shapes that do not broadcast where `incompatible_shape_error` is off"""
     return np.not_equal(x, y) if _broadcast_or_none(x, y, incompatible_shape_error) else np.array(True)
+
+
+_WORDS = np.array([b"a", b"", b"bc"], object)
+for _op in (equal, not_equal):
+    _op.sample(_WORDS, np.array([b"a", b"b", b"bc"], object), T=string)
+    _op.sample(_WORDS[:, None], _WORDS, T=string)
 
 
 def _few(*shape: int) -> Random:

@@ -9,7 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..constant import constant_value
 from ..define import Array, convert_to_tensor, define
-from ..dtypes import FIXED, INDEX
+from ..dtypes import FIXED, INDEX, string
 from ..errors import InvalidArgumentError
 from ..opdef import attr
 from ..operation import Operation, Tensor
@@ -26,7 +26,7 @@ def _given(op: Operation, grads: Sequence[Tensor | None]) -> list[Tensor]:
 
 
 # ---- along an axis
-@define("ConcatV2(values: N*T, axis: Tidx) -> output: T", T=FIXED, Tidx=INDEX_ATTR)
+@define("ConcatV2(values: N*T, axis: Tidx) -> output: T", T=(*FIXED, string), Tidx=INDEX_ATTR)
 def concat_op(values: list[Array], axis: Array) -> Array:
     """The values one after another along `axis` (); their other dimensions are equal."""
     at = axis_index("ConcatV2", "axis", int(axis), values[0].ndim)
@@ -265,6 +265,9 @@ unpack.sample(normal(2, 3), num=2)
 unpack.sample(normal(2, 3), num=3, axis=-1)
 unpack.sample(normal(4), num=4)
 unpack.sample(normal(2, 1, 0), num=1, axis=1)
+
+
+concat_op.sample([np.array([[b"a"]], object), np.array([[b"", b"bc"]], object)], np.array(1, np.int32), T=string)
 
 
 # ---- by indices
