@@ -49,9 +49,10 @@ class Ending:
         sys.exit = self.on_exit_call  # type: ignore[assignment]
         atexit.register(self.at_exit)
 
-    def attach(self, communicator: Communicator) -> None:
+    def attach(self, communicator: Communicator, warn_s: float) -> None:
         """`init` has succeeded."""
         self.communicator = communicator
+        self.warn_s = warn_s
         self.supervisor = threading.Thread(target=self.supervise, name="ringflow supervisor", daemon=True)
         self.supervisor.start()
 
@@ -100,6 +101,9 @@ class Ending:
         native.leave()
         native.close()
         self.supervisor.join(1.0)
+        # Without a limit: a rank may well evaluate or save for long when the others are done.
+        _core().warn_after(self.warn_s, f"ringflow: warning: {self.who} has finished and has waited {self.warn_s:g} s "
+                                        "in MPI_Finalize for ranks that have not")
 
     def first_to_fail(self, reason: str) -> bool:
         assert self.communicator is not None

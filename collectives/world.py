@@ -137,7 +137,7 @@ def _over_mpi(MPI: Any, comm: Any, launch: config.Launch) -> Communicator:
     world = Communicator(native, local_rank=local_rank, local_size=local_size)
     tuning.apply(world, tuning.setup_of([h.host for h in hellos], max(map(nodes.count, nodes)),
                                         MPI.Get_library_version()))
-    end.attach(world)
+    end.attach(world, settings["RINGFLOW_WARN_S"])
     return world
 
 

@@ -269,6 +269,9 @@ void bind_collectives(py::module_& m) {
       .def(py::init<double, std::string, double, std::string>(), py::arg("warn_s"), py::arg("warning"),
            py::arg("limit_s"), py::arg("report"))
       .def("cancel", &Deadline::cancel, Released());
+  // Not destroyed: it must outlive the interpreter, whose end waits in MPI_Finalize.
+  m.def("warn_after", [](double seconds, const std::string& warning) { new Deadline(seconds, warning, 1e9, ""); },
+        py::arg("seconds"), py::arg("warning"), "Says the warning, unless the process has ended before.");
   m.attr("collectives_abi") = abi();
   m.def("set_communicator", &set_communicator, py::arg("resources"), py::arg("communicator"),
         "Gives the collective ops of graphs that run with these resources their communicator.");

@@ -122,6 +122,17 @@ def test_segments_of_processes_that_are_gone_are_removed(tmp_path):
     assert sorted(os.listdir(tmp_path)) == sorted(names[2:])
 
 
+def test_a_rank_that_has_finished_says_that_it_waits_for_others(mpirun):
+    done = mpirun(2, """
+import time
+from ringflow import collectives
+if collectives.init().rank == 1:
+    time.sleep(1.5)
+""", RINGFLOW_WARN_S="0.4")
+    assert done.returncode == 0
+    assert re.search(r"warning: rank 0/2 on \S+ has finished and has waited 0.4 s in MPI_Finalize", done.stderr), done.stderr
+
+
 @pytest.mark.slow
 def test_a_job_whose_programs_all_wait_for_something_else_is_ended(mpirun):
     """The bucket's wait times out on the communication thread, and no program ever asks for its result."""
