@@ -114,7 +114,8 @@ class StepParts:
         """The mean of the ranks' dense gradients, accumulated before; the gradient itself in a world of one."""
         if self._sum:
             gradient = self._sum.sum(gradient, name)
-        return self._reduced(gradient, name, self._options.hint)
+        narrow = gradient.dtype in (float32, float64)  # others have 16 bits already
+        return self._reduced(gradient, name, self._options.hint if narrow else "auto")
 
     def refuse_sparse(self, name: str) -> None:
         if self._sum:
