@@ -38,11 +38,13 @@ Slice slice_of(int64_t count, size_t element_bytes, int rank, int size) {
   return {std::min(count, rank * share * unit), std::min(count, (rank + 1) * share * unit)};
 }
 
-void allreduce(Windows& windows, Watch& watch, Segment& segment, int64_t count, DType dtype, Reduction reduction) {
-  const Slice slice = slice_of(count, size_of(dtype), windows.rank(), windows.size());
+void allreduce(Windows& windows, Watch& watch, Segment& segment, size_t capacity, int64_t count, DType dtype,
+               Reduction reduction) {
+  const bool own = has_own_result(capacity, windows.size());
+  const Slice slice = own ? Slice{0, count} : slice_of(count, size_of(dtype), windows.rank(), windows.size());
+  char* result = result_of(segment, capacity, windows.rank(), windows.size());
   windows.meet(watch);
-  reduce_slice(windows, segment, 0, slice, segment.result() + static_cast<size_t>(slice.begin) * size_of(dtype), dtype,
-               reduction);
+  reduce_slice(windows, segment, 0, slice, result + static_cast<size_t>(slice.begin) * size_of(dtype), dtype, reduction);
   windows.barrier(watch);
 }
 

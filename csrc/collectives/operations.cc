@@ -316,7 +316,7 @@ std::shared_ptr<Bucket> Communicator::bucket(size_t bytes) {
       bucket->number_ = buckets_++;
       if (!use_windows()) return;
       std::string problem;
-      bucket->segment_ = windows_->allocate(round_up(bytes ? bytes : 1, kPage), *watch_, &problem);
+      bucket->segment_ = windows_->allocate(one_pass::window_bytes(bytes, all_share() ? size_ : 0), *watch_, &problem);
       if (!on_every_node(bucket->segment_ != nullptr)) bucket->segment_ = nullptr;
       if (!bucket->segment_ && rank_ == 0)
         std::fprintf(stderr,
@@ -331,7 +331,7 @@ std::shared_ptr<Bucket> Communicator::bucket(size_t bytes) {
     give_private_memory(*bucket);
   } else {
     bucket->input_ = bucket->segment_->window(windows_->rank());
-    bucket->result_ = bucket->segment_->result();
+    bucket->result_ = one_pass::result_of(*bucket->segment_, bytes, windows_->rank(), all_share() ? size_ : 0);
   }
   return bucket;
 }
@@ -349,7 +349,7 @@ Progress::Ticket Communicator::start(const std::shared_ptr<Bucket>& bucket, int6
     signature.step = ++bucket->runs_;
     begin(signature);
     if (bucket->segment_ && all_share())
-      return one_pass::allreduce(*windows_, *watch_, *bucket->segment_, count, dtype, reduction);
+      return one_pass::allreduce(*windows_, *watch_, *bucket->segment_, bucket->bytes_, count, dtype, reduction);
     agree_first();
     if (bucket->segment_)
       hierarchical::allreduce({windows_.get(), between_.get(), carriers_, size_}, *watch_, *bucket->segment_, count,
