@@ -7,7 +7,8 @@ Bytes are what the hosts' network interfaces counted, less the headers of their 
 TCP with time stamps), so other traffic must rest. Theory, per host, for n bytes on h hosts of g ranks, P = h g:
 
     ring            2 n (P-1)/P     its ranks in slot order: one of each host's sends to another host
-    hierarchical    2 n (h-1)/h     memory within a host; its ranks carry n/g each between hosts
+    hierarchical    2 n (h-1)/h     memory within a host; its ranks carry n/g each between hosts (g > 1)
+    halving_doubling                as ring where g = 1 and P is a power of two
     others          not predicted
 
 Rate: bytes of theory, or of the interface where there is none, by the time of the slowest rank, the median of the
@@ -46,7 +47,7 @@ def sent_payload() -> int:
 
 
 def theory(algorithm: str, nbytes: int, hosts: int, ranks: int) -> float | None:
-    if algorithm == "ring":
+    if algorithm == "ring" or (algorithm == "halving_doubling" and hosts == ranks and ranks & (ranks - 1) == 0):
         return 2 * nbytes * (ranks - 1) / ranks
     if algorithm == "hierarchical":
         return 2 * nbytes * (hosts - 1) / hosts
@@ -98,6 +99,10 @@ def main() -> None:
     if world.rank == 0 and not options.json:
         print("hosts x ranks  algorithm          bytes       ms   rate/link   wire/n  theory/n  difference", flush=True)
     for algorithm in options.algorithms.split(","):
+        if algorithm not in ("auto", *world.algorithms()):
+            if world.rank == 0:
+                print(f"# {algorithm} is not usable on these ranks: {', '.join(world.algorithms())}", flush=True)
+            continue
         for nbytes in map(size_of, options.sizes.split(",")):
             row = measure(world, algorithm, nbytes, options.repetitions)
             of_link = (row["theory"] or row["wire"]) * 8 / (row["ms"] * 1e-3) / (options.link_gbit * 1e9)
