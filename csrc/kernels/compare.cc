@@ -52,6 +52,16 @@ void visit_bits(DType dtype, F&& f) {
   }
 }
 
+// Elements as unsigned words of their size: selection only moves them.
+template <class U>
+const U* words(const Tensor& t) {
+  return static_cast<const U*>(t.raw());
+}
+template <class U>
+U* words(Tensor& t) {
+  return static_cast<U*>(t.raw());
+}
+
 Kernel select_v2(const Node&) {
   return [](Context& c) {
     const Tensor &condition = c.input(0), &t = c.input(1), &e = c.input(2);
@@ -59,12 +69,12 @@ Kernel select_v2(const Node&) {
       using U = typename decltype(tag)::type;
       if (condition.shape() == t.shape() && t.shape() == e.shape()) {
         Tensor& y = c.output(0, t.shape());
-        return select_same(condition.data<bool>(), t.data<U>(), e.data<U>(), y.data<U>(), y.num_elements());
+        return select_same(condition.data<bool>(), words<U>(t), words<U>(e), words<U>(y), y.num_elements());
       }
       const Shape* shapes[] = {&condition.shape(), &t.shape(), &e.shape()};
       const Broadcast b = broadcast(c.node().op, shapes, 3);
       Tensor& y = c.output(0, b.shape);
-      if (y.num_elements() > 0) select_broadcast(b, condition.data<bool>(), t.data<U>(), e.data<U>(), y.data<U>());
+      if (y.num_elements() > 0) select_broadcast(b, condition.data<bool>(), words<U>(t), words<U>(e), words<U>(y));
     });
   };
 }
@@ -83,12 +93,12 @@ Kernel select(const Node&) {
     if (y.num_elements() == 0) return;
     visit_bits(t.dtype(), [&](auto tag) {
       using U = typename decltype(tag)::type;
-      if (cs == shape) return select_same(condition.data<bool>(), t.data<U>(), e.data<U>(), y.data<U>(), y.num_elements());
+      if (cs == shape) return select_same(condition.data<bool>(), words<U>(t), words<U>(e), words<U>(y), y.num_elements());
       Shape column;  // (n, 1, ..., 1)
       for (int i = 0; by_row && i < shape.rank(); ++i) column.add(i == 0 ? cs[0] : 1);
       const Shape* shapes[] = {&column, &shape, &shape};
-      select_broadcast(broadcast_to("Select", shape, shapes, 3), condition.data<bool>(), t.data<U>(), e.data<U>(),
-                       y.data<U>());
+      select_broadcast(broadcast_to("Select", shape, shapes, 3), condition.data<bool>(), words<U>(t), words<U>(e),
+                       words<U>(y));
     });
   };
 }

@@ -35,5 +35,6 @@ from . import (
     sparse_segment as sparse_segment,
     state as state,
     strings as strings,
+    summary as summary,
     training as training,
 )
