@@ -135,6 +135,7 @@ Kernel exact_maxima(const Node& node) {
     ExactBucket& b = bucket.get(c);
     check(!b.elements.empty() && static_cast<size_t>(c.num_inputs()) % b.elements.size() == 0, "[_ExactMaxima] ",
           c.num_inputs(), " inputs are not a number of shards for each of ", b.elements.size(), " tensors");
+    if (b.ticket != 0) bucket.communicator().wait(std::exchange(b.ticket, 0));  // of a run that ended with an error
     int32_t* words = static_cast<int32_t*>(b.maxima->input());
     std::memset(words, 0, ExactBuckets::words(b) * sizeof *words);
     for (size_t i = 0; i < rows.size(); ++i) {

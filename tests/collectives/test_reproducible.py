@@ -194,7 +194,7 @@ assert rf.size() == 2 or ways > 1, "one algorithm ran"
 if world.rank == 0:
     print(json.dumps(got))
 """
-    ran = mpirun(size, source, **settings)
+    ran = mpirun(size, source, timeout_s=150, **settings)
     assert ran.returncode == 0, ran.stderr
     for case, value in json.loads(ran.stdout.strip().splitlines()[-1]).items():
         assert hashes(1, case) == {value}, case
@@ -338,8 +338,10 @@ def test_ranks_that_feed_shards_of_different_sizes_are_all_told(backend):
                 session.run(rf.global_variables_initializer())
                 with pytest.raises(InvalidArgumentError, match="shards of one size.* between 2 and 4.*shard_rows"):
                     session.run(train_op, {x: np.ones((4 + 4 * world.rank, 3))})
+                session.run(train_op, {x: np.ones((4, 3))})
+                return session.run(w).tolist()
 
-    loopback.run(2, uneven)
+    assert loopback.run(2, uneven) == [[1, 1, 1]] * 2
 
 
 def test_shards_of_another_number_on_one_rank_are_an_error_on_all():
