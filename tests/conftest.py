@@ -19,13 +19,13 @@ def mpirun(tmp_path):
         pytest.skip("there is no mpirun")
     pytest.importorskip("ringflow._mpi" if "mpi4py.MPI" in sys.modules else "mpi4py")
 
-    def run(ranks, source, *args, timeout_s=60, **settings):
-        """source: a path, or the text of a script."""
+    def run(ranks, source, *args, timeout_s=60, within=(), **settings):
+        """source: a path, or the text of a script. within: a command that runs mpirun."""
         script = source if isinstance(source, pathlib.Path) else tmp_path / "script.py"
         if script is not source:
             script.write_text(source)
         env = {**os.environ, **QUIET, **settings, "TMPDIR": "/tmp"}
-        return subprocess.run([program, "-np", str(ranks), sys.executable, str(script), *args], env=env, text=True,
+        return subprocess.run([*within, program, "-np", str(ranks), sys.executable, str(script), *args], env=env, text=True,
                               capture_output=True, timeout=timeout_s)
 
     return run

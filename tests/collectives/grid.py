@@ -1,74 +1,114 @@
 """The correctness grid, as functions of a communicator: the same bodies run on loopback threads and under mpirun.
 
-`python grid.py` is one rank of such a run. Inputs differ by rank and position, with sums that are exact in every
-dtype, so that a rank counted twice or a chunk out of place cannot pass.
+`python grid.py [--nodes 0,0,1,1] [--full]` is one rank of such a run. Inputs differ by rank and position, with results
+that are exact in every dtype, so that a rank counted twice or a chunk out of place cannot pass.
 """
+import argparse
+import functools
+
 import numpy as np
 
 BFLOAT16 = np.dtype([("bfloat16", "<u2")])
-SIZES = [0, 1, 7, 1000, 2**16 + 3, 2**20]
-DTYPES = [np.float32, np.float64, np.int32, np.int64, np.float16]
+INTEGERS = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
+DTYPES = [np.float32, np.float64, np.float16, BFLOAT16, *INTEGERS, np.bool_]
+SIZES = [0, 1, 7, 1000, 2**16 + 3, 2**22]
+FEW_SIZES, FEW_DTYPES = [0, 1, 1000, 2**16 + 3], [np.float32, BFLOAT16, np.bool_]
+OPS = ["sum", "min", "max", "prod", "mean"]
 
 
-def contribution(rank, size, dtype):
-    """Small integers: rank + 1 at the positions that the rank's bit pattern selects, so no two ranks look alike."""
-    return ((np.arange(size) * (2 * rank + 3)) % 5 + rank + 1).astype(dtype)
+@functools.lru_cache(maxsize=64)
+def contribution(rank, size, dtype=np.int64):
+    """Small integers: the rank and the position decide, so no two ranks look alike."""
+    x = (np.arange(size) * (2 * rank + 3)) % 5 + rank + 1
+    return to_bfloat16(x) if dtype == BFLOAT16 else (x % 3 > 0) if dtype == np.bool_ else x.astype(dtype)
 
 
 def to_bfloat16(x):
-    return (np.asarray(x, np.float32).view(np.uint32) >> 16).astype(np.uint16).view(BFLOAT16)
+    bits = np.asarray(x, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16).view(BFLOAT16)  # to nearest even
 
 
 def from_bfloat16(x):
     return (x.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
 
 
-def all_inputs(p, size, dtype):
-    return np.stack([contribution(r, size, dtype) for r in range(p)])
+@functools.lru_cache(maxsize=8)
+def exact(p, size, op):
+    """In int64, from which every dtype's result follows."""
+    if op in ("any", "all"):
+        every = np.stack([contribution(r, size, np.bool_) for r in range(p)])
+        return every.any(0) if op == "any" else every.all(0)
+    every = np.stack([contribution(r, size) for r in range(p)])
+    return {"sum": every.sum, "min": every.min, "max": every.max, "prod": every.prod}[op](0)
 
 
-def check_allreduce(comm, sizes=SIZES, dtypes=DTYPES):
-    for size in sizes:
-        for dtype in dtypes:
-            every = all_inputs(comm.size, size, np.int64)
-            mine = contribution(comm.rank, size, dtype)
-            expected = {"sum": every.sum(0), "min": every.min(0), "max": every.max(0)}
-            if dtype != np.float16:
-                expected["prod"] = every.prod(0).astype(dtype)
-            for op, want in expected.items():
-                got = comm.allreduce(mine, op)
-                assert got.dtype == dtype, (got.dtype, dtype)
-                np.testing.assert_array_equal(got, want.astype(dtype), err_msg=f"{op} {np.dtype(dtype)} {size}")
-            if np.dtype(dtype).kind == "f":
-                wide = np.float32 if dtype == np.float16 else dtype  # 16-bit floats are reduced in float32
-                want = (every.sum(0).astype(wide) / wide(comm.size)).astype(dtype)
-                np.testing.assert_array_equal(comm.allreduce(mine, "mean"), want)
-            np.testing.assert_array_equal(mine, contribution(comm.rank, size, dtype), err_msg="the input was changed")
+def expected(p, size, dtype, op):
+    """None where the op has no meaning for the dtype, or no exact result."""
+    if dtype == np.bool_:
+        return None if op == "mean" else exact(p, size, "any" if op in ("sum", "max") else "all")
+    narrow = dtype in (np.float16, BFLOAT16)
+    if op == "mean":
+        if dtype in INTEGERS:
+            return None
+        wide = np.float32 if narrow else dtype  # 16-bit floats are reduced in float32
+        y = exact(p, size, "sum").astype(wide) / wide(p)
+        return to_bfloat16(y) if dtype == BFLOAT16 else y.astype(dtype)
+    if op == "prod" and narrow:
+        return None
+    y = exact(p, size, op)
+    return to_bfloat16(y) if dtype == BFLOAT16 else y.astype(dtype)
 
 
-def check_bfloat16(comm):
-    every = all_inputs(comm.size, 1001, np.float32)
-    got = comm.allreduce(to_bfloat16(contribution(comm.rank, 1001, np.float32)), "sum")
-    np.testing.assert_array_equal(from_bfloat16(got), every.sum(0))
+def check_allreduce(comm, sizes=FEW_SIZES, dtypes=FEW_DTYPES, algorithms=None):
+    """How many allreduces were compared."""
+    count = 0
+    for algorithm in algorithms or ["auto", *comm.algorithms()]:
+        for size in sizes:
+            for dtype in dtypes:
+                mine = contribution(comm.rank, size, dtype)
+                before = mine.copy()
+                for op in OPS:
+                    want = expected(comm.size, size, dtype, op)
+                    if want is None:
+                        continue
+                    got = comm.allreduce(mine, op, algorithm)
+                    assert got.dtype == dtype and got.shape == (size,), (got.dtype, dtype)
+                    label = f"{op} {np.dtype(dtype)} {size} {algorithm} rank {comm.rank}/{comm.size}"
+                    twice_rounded = op == "mean" and np.dtype(dtype).itemsize == 2 and len(set(comm.native.nodes)) > 1
+                    if twice_rounded and dtype == BFLOAT16:
+                        np.testing.assert_allclose(from_bfloat16(got), from_bfloat16(want), rtol=2**-7, err_msg=label)
+                    elif twice_rounded:
+                        np.testing.assert_allclose(got, want, rtol=2**-10, err_msg=label)
+                    else:
+                        assert np.array_equal(got, want), label
+                    count += 1
+                assert np.array_equal(mine, before), "the input was changed"
+    return count
 
 
 def check_special_values(comm):
     x = np.zeros(5, np.float32)
     if comm.rank == comm.size - 1:
         x[:] = [np.nan, np.inf, -np.inf, -0.0, np.finfo(np.float32).tiny / 4]
-    for op in ("sum", "min", "max", "mean"):
-        got = comm.allreduce(x, op)
-        assert np.isnan(got[0]), f"{op} lost a NaN"
-    np.testing.assert_array_equal(comm.allreduce(x, "sum")[1:], x[1:] if comm.rank == comm.size - 1 else
-                                  np.array([np.inf, -np.inf, 0, np.finfo(np.float32).tiny / 4], np.float32))
-    big = np.full(3, 60000, np.float16)  # the sum is out of range, the mean is not
-    np.testing.assert_array_equal(comm.allreduce(big, "mean"), big)
+    long = np.tile(x, 5000)
+    for algorithm in ["auto", *comm.algorithms()]:
+        for op in ("sum", "min", "max", "mean", "prod"):
+            for array in (x, long, x.astype(np.float64), x.astype(np.float16), to_bfloat16(x)):
+                got = comm.allreduce(array, op, algorithm)
+                first = from_bfloat16(got)[0] if array.dtype == BFLOAT16 else got[0]
+                assert np.isnan(first), f"{op} by {algorithm} lost a NaN of {array.dtype}"
+        np.testing.assert_array_equal(comm.allreduce(x, "sum", algorithm)[1:4], [np.inf, -np.inf, 0])
+        np.testing.assert_array_equal(comm.allreduce(long, "sum", algorithm)[6::5], np.full(4999, np.inf))
+        big = np.full(3000, 60000, np.float16)  # the sum is out of range, the mean is not
+        np.testing.assert_array_equal(comm.allreduce(big, "mean", algorithm), big)
 
 
 def check_all_ranks_hold_the_same_bits(comm):
     x = np.random.default_rng(comm.rank).standard_normal(100003).astype(np.float32)
-    bits = comm.allgather_object(comm.allreduce(x, "sum").tobytes())
-    assert all(b == bits[0] for b in bits)
+    for algorithm in ["auto", *comm.algorithms()]:
+        for part in (x[:300], x):
+            bits = comm.allgather_object(comm.allreduce(part, "sum", algorithm).tobytes())
+            assert all(b == bits[0] for b in bits)
 
 
 def check_movement(comm):
@@ -97,6 +137,50 @@ def check_movement(comm):
                 assert got[0] == 10 * peer + k
 
 
+def check_other_reductions(comm):
+    p, me = comm.size, comm.rank
+    for size in (0, 1, 7, 1000, 2**16 + 3):
+        for dtype in (np.float32, np.int16, BFLOAT16):
+            mine, want = contribution(me, size, dtype), expected(p, size, dtype, "sum")
+            for root in {0, p - 1}:
+                got = comm.reduce(mine, "sum", root)
+                assert np.array_equal(got, want) if me == root else got is None
+            edges = np.cumsum([0] + [size // p + (r < size % p) for r in range(p)])
+            assert np.array_equal(comm.reduce_scatter(mine), want[edges[me]:edges[me + 1]])
+    rows = [2 * r for r in range(p)]
+    matrix = np.full((sum(rows), 3), me, np.int32)
+    assert np.array_equal(comm.reduce_scatter(matrix, "max", rows=rows), np.full((2 * me, 3), p - 1))
+
+
+def check_alltoall(comm):
+    p, me = comm.size, comm.rank
+    np.testing.assert_array_equal(comm.alltoall(np.arange(p) + 100 * me), 100 * np.arange(p) + me)
+    for scale in (0, 1, 50001):
+        rows = [scale * (me + to) for to in range(p)]
+        got = comm.alltoall(np.repeat(100 * me + np.arange(p), rows).astype(np.int16), rows)
+        np.testing.assert_array_equal(got, np.repeat(100 * np.arange(p) + me, [scale * (r + me) for r in range(p)]))
+
+
+def check_split(comm):
+    p, me = comm.size, comm.rank
+    half = comm.split(me % 2, key=-me)
+    members = sorted((r for r in range(p) if r % 2 == me % 2), reverse=True)
+    assert (half.rank, half.size) == (members.index(me), len(members))
+    for n in (3, 30000):
+        assert (half.allreduce(np.full(n, me)) == sum(members)).all()
+        assert (comm.allreduce(np.full(n, me)) == p * (p - 1) // 2).all()
+    np.testing.assert_array_equal(half.allgather(me), members)
+    others = comm.split(None if me == 0 else 3)
+    assert (others is None) == (me == 0)
+    if others:
+        others.barrier()
+        assert others.allgather_object(me) == list(range(1, p))
+        bucket = others.bucket(4000)
+        bucket.input(np.float32)[:] = me
+        others.wait(others.start(bucket, 1000, np.float32, "max"))
+        assert p == 2 or (bucket.result(np.float32) == p - 1).all()
+
+
 def check_buckets(comm):
     p, n = comm.size, 40000
     buckets = [comm.bucket(4 * n) for _ in range(3)]
@@ -105,20 +189,38 @@ def check_buckets(comm):
         for b in buckets:
             b.input(np.float32)[:n] = contribution(comm.rank, n, np.float32) + step
             tickets.append(comm.start(b, n - step, np.float32, "mean"))
-        want = ((all_inputs(p, n, np.int64) + step).sum(0) / np.float32(p)).astype(np.float32)
+        want = ((exact(p, n, "sum") + step * p) / np.float32(p)).astype(np.float32)
         for b, t in zip(buckets, tickets):
             comm.wait(t)
             np.testing.assert_array_equal(b.result(np.float32)[: n - step], want[: n - step])
     assert not buckets[0].shared or not buckets[0].result(np.float32).flags.writeable
 
 
-CHECKS = [check_allreduce, check_bfloat16, check_special_values, check_all_ranks_hold_the_same_bits, check_movement,
-          check_buckets]
+CHECKS = [check_allreduce, check_special_values, check_all_ranks_hold_the_same_bits, check_movement,
+          check_other_reductions, check_alltoall, check_split, check_buckets]
 
-if __name__ == "__main__":
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--nodes", default="", help="pretend nodes: that of every rank")
+    parser.add_argument("--full", action="store_true", help="every size and dtype")
+    options = parser.parse_args()
     from ringflow import collectives
 
-    world = collectives.init()
-    for check in CHECKS:
-        check(world)
-    print(f"rank {world.rank}/{world.size} {world.native.algorithm} passed {len(CHECKS)}", flush=True)
+    world = comm = collectives.init()
+    if options.nodes:
+        from mpi4py import MPI
+        from ringflow import _core, _mpi
+        nodes = [int(n) for n in options.nodes.split(",")]
+        native = _core.Communicator.over(_mpi.transport(MPI.COMM_WORLD.py2f()), shared_memory=True, job="grid",
+                                         nodes=nodes)
+        comm = collectives.Communicator(native)
+    compared = check_allreduce(comm, SIZES if options.full else FEW_SIZES, DTYPES if options.full else FEW_DTYPES)
+    for check in CHECKS[1:]:
+        check(comm)
+    print(f"rank {comm.rank}/{comm.size} {comm.native.algorithm} passed {len(CHECKS)}, compared {compared}", flush=True)
+    world.barrier()
+
+
+if __name__ == "__main__":
+    main()

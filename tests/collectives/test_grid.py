@@ -1,4 +1,4 @@
-"""Results: one body, many back ends (threads by one pass and by ring; processes in shared memory and over MPI)."""
+"""Results: one body, many back ends (threads on one node and on several; processes in shared memory and over MPI)."""
 import pathlib
 
 import grid
@@ -7,34 +7,79 @@ import pytest
 from ringflow.collectives import loopback
 from ringflow.graph.errors import InvalidArgumentError
 
-ALGORITHMS = ["one_pass", "ring"]
+ALGORITHMS = ["one_pass", "ring", "halving_doubling", "tree"]
+NODES = [(2, 2), (3, 3), (2, 2, 2, 2), (3, 2), (1, 1, 1)]
+ONE_NODE = [(p,) for p in range(1, 9)]
+
+
+def name(nodes):
+    return "x".join(map(str, nodes))
+
+
+@pytest.mark.parametrize("nodes", [(1,), (2,), (5,), (8,), (2, 2), (3, 2)], ids=name)
+def test_allreduce_on_threads(nodes):
+    loopback.run(sum(nodes), grid.check_allreduce, nodes=nodes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nodes", ONE_NODE + NODES, ids=name)
+def test_every_allreduce_on_threads(nodes):
+    compared = loopback.run(sum(nodes), lambda c: grid.check_allreduce(c, grid.SIZES, grid.DTYPES), nodes=nodes)
+    print(name(nodes), compared[0])
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("ranks", range(1, 9))
-def test_allreduce_on_threads(ranks, algorithm):
-    sizes = grid.SIZES if ranks <= 3 else grid.SIZES[:-1]
-    loopback.run(ranks, lambda c: grid.check_allreduce(c, sizes), algorithm=algorithm)
+def test_the_setting_chooses_the_algorithm(algorithm):
+    def body(comm):
+        assert comm.native.algorithm == algorithm
+        return grid.check_allreduce(comm, [7, 1000], [np.float32], ["auto"])
+
+    assert loopback.run(3, body, algorithm=algorithm) == [10] * 3
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("ranks", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("nodes", [(1,), (2,), (5,), (3, 2)], ids=name)
 @pytest.mark.parametrize("check", grid.CHECKS[1:], ids=lambda check: check.__name__)
-def test_on_threads(check, ranks, algorithm):
-    loopback.run(ranks, check, algorithm=algorithm)
+def test_on_threads(check, nodes):
+    loopback.run(sum(nodes), check, nodes=nodes)
 
 
-@pytest.mark.parametrize("shared_memory", ["1", "0"])
-@pytest.mark.parametrize("ranks", [2, 3])
-def test_grid_on_processes(mpirun, ranks, shared_memory):
-    done = mpirun(ranks, pathlib.Path(grid.__file__), RINGFLOW_SHARED_MEMORY=shared_memory)
+@pytest.mark.slow
+@pytest.mark.parametrize("nodes", ONE_NODE + NODES, ids=name)
+@pytest.mark.parametrize("check", grid.CHECKS[1:], ids=lambda check: check.__name__)
+def test_everything_on_threads(check, nodes):
+    loopback.run(sum(nodes), check, nodes=nodes)
+
+
+def run_processes(mpirun, ranks, algorithm, *args, **settings):
+    done = mpirun(ranks, pathlib.Path(grid.__file__), *args, timeout_s=600, **settings)
     assert done.returncode == 0, done.stderr
-    algorithm = "one_pass" if shared_memory == "1" else "ring"
     for r in range(ranks):
         assert f"rank {r}/{ranks} {algorithm} passed {len(grid.CHECKS)}" in done.stdout
+    print(done.stdout)
 
 
-def test_ring_and_one_pass_agree_with_float64_to_rounding():
+@pytest.mark.parametrize("ranks, algorithm, args, shared_memory", [
+    (2, "one_pass", [], "1"),
+    (3, "ring", [], "0"),
+    (4, "hierarchical", ["--nodes", "0,0,1,1"], "1"),
+], ids=["one_node", "no_shared_memory", "two_nodes"])
+def test_grid_on_processes(mpirun, ranks, algorithm, args, shared_memory):
+    run_processes(mpirun, ranks, algorithm, *args, RINGFLOW_SHARED_MEMORY=shared_memory)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nodes, algorithm", [("", "one_pass"), ("", "ring"), ("0,0,1,1", "hierarchical"),
+                                              ("0,0,0,1,1", "hierarchical"), ("0,1,0", "ring")])
+@pytest.mark.parametrize("ranks", [2, 3, 4, 5])
+def test_full_grid_on_processes(mpirun, ranks, nodes, algorithm):
+    if nodes and len(nodes.split(",")) != ranks:
+        pytest.skip("the nodes are of other ranks")
+    shared_memory = "0" if algorithm == "ring" and not nodes else "1"
+    run_processes(mpirun, ranks, algorithm, "--full", *(["--nodes", nodes] if nodes else []),
+                  RINGFLOW_SHARED_MEMORY=shared_memory)
+
+
+def test_algorithms_agree_with_float64_to_rounding():
     def reduce(comm):
         return comm.allreduce(np.random.default_rng(comm.rank).standard_normal(10007).astype(np.float32))
 
