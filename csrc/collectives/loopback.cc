@@ -180,6 +180,7 @@ class LoopbackWindows : public Windows {
       : Windows(place_of(world->node(rank), rank), world->node(rank).size()), world_(std::move(world)),
         node_(world_->node(rank)) {
     control_ = node_.control;
+    ranks_here_ = world_->size;
     publish_cores();
   }
   std::shared_ptr<Segment> allocate(size_t bytes, Watch& watch, std::string*) override {

@@ -69,7 +69,7 @@ bool Windows::crowded() const {
     for (int r = 0; r < size_; ++r) all |= control_->member(r).cores[w];
     cores += __builtin_popcountll(all);
   }
-  return cores > 0 && size_ > cores;
+  return cores > 0 && ranks_here_ > cores;
 }
 
 }  // namespace rf

@@ -55,13 +55,14 @@ class Windows {
   bool crowded() const;
 
  protected:
-  Windows(int rank, int size) : rank_(rank), size_(size) {
+  Windows(int rank, int size) : rank_(rank), size_(size), ranks_here_(size) {
     for (int r = 0; r < size; ++r) names_.push_back(r);
   }
   int name_of(int rank) const { return names_[static_cast<size_t>(rank)]; }
   void arrive(Watch& watch, uint32_t tag);
 
   int rank_, size_;
+  int ranks_here_;  // on these processors; more than `size` where nodes are pretended
   std::vector<int> names_;
   ControlBlock* control_ = nullptr;
 };
