@@ -34,6 +34,8 @@ class Bucket {
   const void* result() const { return result_; }
   size_t bytes() const { return bytes_; }
   bool shared() const { return segment_ != nullptr; }
+  // Rank 0's input memory, the same for all ranks that share the bucket; for uses other than reductions.
+  void* common() const { return segment_->window(0); }
   // 16-bit floats travel between hosts as such whatever the length, never widened to 32 bits: always by ring.h.
   void keep_narrow() { narrow_ = true; }
 

@@ -223,7 +223,7 @@ Kernel share_variable(const Node&) {
     if (!memory->shared())
       fail(Code::FailedPrecondition, "[_ShareVariable] the ranks share no memory of ", value.bytes(),
            " bytes. Fix: RINGFLOW_SHARED_VARIABLES=0, or a larger /dev/shm.");
-    char* place = const_cast<char*>(static_cast<const char*>(memory->result()));
+    void* const place = memory->common();
     if (communicator.rank() == 0) std::memcpy(place, value.raw(), value.bytes());
     communicator.barrier();
     v.value = Tensor(value.dtype(), value.shape(), Buffer::wrap(place, value.bytes(), [memory] {}));
