@@ -1,6 +1,6 @@
 """Which allreduce to use at which size, as measured on these hosts: the user's table, written by `bench --tune`.
 
-One JSON file holds an entry for each set-up that has been measured. A set-up is all that decides the times: ranks, ranks
+One JSON file holds an entry for each set-up that has been measured. A set-up is what decides the times: ranks, ranks
 per node, the MPI's version and the hosts (a hash of their names). An entry lists (up to this many bytes, algorithm).
 Until a set-up has been measured the communicator's own table holds; RINGFLOW_ALLREDUCE overrides both.
 Reading never fails: a table that cannot be understood is a warning and ignored. Writing is atomic.
@@ -95,7 +95,7 @@ def save(setup: Setup, choices: Choices, evidence: Any = None, file: Path | None
 
 
 def choose(times: dict[int, dict[str, float]]) -> Choices:
-    """Choices from the time of each algorithm at each size: the fastest, changing half way (in powers) between sizes."""
+    """Choices from the times of algorithms at each size: the fastest, changing half way (in powers) between sizes."""
     choices: Choices = []
     sizes = sorted(times)
     for size, following in zip(sizes, [*sizes[1:], None]):

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from ringflow.collectives import tuning, world as worlds
 from ringflow.collectives.communicator import Communicator
-from ringflow.graph import config
 from ringflow.graph.errors import FailedPreconditionError, InvalidArgumentError
 
 from . import machine, measure
@@ -55,7 +54,8 @@ def add(commands: Any) -> None:
     p.add_argument("--iterations", type=positive, metavar="N", help="rounds (default 15 to 100, by size)")
     p.add_argument("--warmup", type=count, default=3, metavar="N", help="untimed rounds before (default 3)")
     p.add_argument("--json", metavar="FILE", help="append a JSON line for each row of ours")
-    p.add_argument("--tune", action="store_true", help="write which algorithm to use at which size into the user's cache")
+    p.add_argument("--tune", action="store_true",
+                   help="write which algorithm to use at which size into the user's cache")
     p.set_defaults(run=run)
 
 

@@ -1,6 +1,6 @@
 """The command line: `ringflow`, or `python -m ringflow` where a launcher wants a program.
 
-Each subcommand is a module of this folder with `add(subparsers)`, which sets `run`, a function of the parsed options that
+Each subcommand is a module of this folder with `add(subparsers)`, which sets `run`, a function of the options that
 returns an exit code. Exit codes: 0 done, 1 ran and found something wrong, 2 the command cannot be run as given.
 Under a launcher every rank parses the same words; only rank 0 prints an error, and none waits for another to see it.
 """

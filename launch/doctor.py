@@ -22,7 +22,7 @@ MIN_SHARED_MIB = 256  # the common container default of 64 MiB holds the buckets
 def add(commands: Any) -> None:
     parser = commands.add_parser(
         "doctor", help="check installation, machine and job", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Print versions, MPI, cores, affinity, shared memory, transport and algorithm; name what is wrong.\n"
+        description="Print versions, MPI, cores, affinity, shared memory, transport, algorithm; name what is wrong.\n"
                     "Under mpirun a line for each rank. Exit code 1 where something is wrong.",
         epilog="examples:\n  ringflow doctor\n  mpirun -np 2 python -m ringflow doctor")
     parser.set_defaults(run=run)
@@ -113,13 +113,13 @@ def job(world: Any) -> tuple[list[str], list[str]]:
         here = [m for m in every if m["host"] == host]
         usable = sorted(set().union(*(m["cores"] for m in here)))
         if len(here) > len(usable):
-            problems.append(f"{host}: {len(here)} ranks share {len(usable)} cores. Fix: start fewer ranks, or widen the "
-                            "binding (mpirun --bind-to none).")
+            problems.append(f"{host}: {len(here)} ranks share {len(usable)} cores. Fix: start fewer ranks, or widen "
+                            "the binding (mpirun --bind-to none).")
         threads = config.get("RINGFLOW_NUM_THREADS")
         narrow = min(len(m["cores"]) for m in here)
         if threads > narrow:
-            problems.append(f"{host}: {threads} threads on {narrow} cores of a rank. Fix: RINGFLOW_NUM_THREADS={narrow}, "
-                            "or widen the binding (mpirun --bind-to none).")
+            problems.append(f"{host}: {threads} threads on {narrow} cores of a rank. Fix: "
+                            f"RINGFLOW_NUM_THREADS={narrow}, or widen the binding (mpirun --bind-to none).")
     for what in ("version", "isa"):
         values = {m[what] for m in every}
         if len(values) > 1:

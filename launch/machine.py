@@ -1,4 +1,4 @@
-"""Facts about this machine and installation that belong to every published figure. Reads files, starts `git` at most."""
+"""Facts about this machine and installation that belong to every published figure. Reads files; starts only `git`."""
 from __future__ import annotations
 
 import os
@@ -44,7 +44,7 @@ def ranges(numbers: list[int]) -> str:
 
 
 def commit() -> str | None:
-    """The commit of the checkout that this package runs from, with "+" where files differ; None where it is installed."""
+    """The commit of the checkout that this package runs from, "+" where files differ; None where it is installed."""
     folder = Path(__file__).resolve().parent
     if not (folder.parent / ".git").exists():
         return None

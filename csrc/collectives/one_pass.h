@@ -3,8 +3,8 @@
 // allreduce on a segment: rank r reduces slice r of all p windows into the shared result, in rank order, so that all
 // ranks read the same bits, and the same bits on every run. Nothing is copied.
 //   Steps: 2 barriers.   Memory traffic of the node: (p + 1) n bytes, of a rank (p + 1) n / p.   Bytes sent: 0.
-// With two ranks and at most kOwnResultBytes each rank reduces both windows into a result of its own instead: pulling a
-// line that the peer has written is about three times cheaper than writing one that the peer has read.
+// With two ranks and at most kOwnResultBytes each rank reduces both windows into a result of its own instead: reading
+// a line that the peer has written is cheaper than writing one that the peer has read.
 //   Steps: 2 barriers.   Memory traffic of a rank: 3 n bytes.
 // Afterwards a rank may refill its own window; the result stays until the rank starts the next allreduce there.
 //
