@@ -23,16 +23,9 @@ Kernel is_variable_initialized(const Node&) {
   return [](Context& c) { *c.output(0, Shape()).data<bool>() = c.variable(0).value.initialized(); };
 }
 
-// The value itself, or a copy where the graph says that an update comes between this read and a use of it.
-Kernel read_variable(const Node& node) {
-  const bool copy = node.attr<bool>("_copy", false);
-  return [copy](Context& c) {
-    const Tensor& value = c.mutable_input(0);
-    if (!copy) return c.set_output(0, value);
-    Tensor snapshot(value.dtype(), value.shape());
-    if (value.bytes() != 0) std::memcpy(snapshot.raw(), value.raw(), value.bytes());
-    c.set_output(0, snapshot);
-  };
+// The value itself: a Snapshot in the graph separates it from uses after an update.
+Kernel read_variable(const Node&) {
+  return [](Context& c) { c.set_output(0, c.mutable_input(0)); };
 }
 
 Kernel assign(const Node& node) {

@@ -6,6 +6,7 @@ from .argmax import argmax, argmin
 from .array import fill, matrix_band_part, one_hot, pad, range_ as range, tile
 from .bias import bias_add
 from .cast import cast
+from .checks import check_numerics
 from .compare import (
     equal, greater, greater_equal, is_finite, less, less_equal, logical_and, logical_not, logical_or,
     not_equal,
@@ -32,6 +33,7 @@ from .reduce import l2_loss
 from .reductions import (
     reduce_all, reduce_any, reduce_logsumexp, reduce_max, reduce_mean, reduce_min, reduce_prod, reduce_sum,
 )
+from .scan import cumprod, cumsum
 from .segment import unique, unsorted_segment_sum
 from .shape_ops import (
     broadcast_to, expand_dims, invert_permutation, reshape, shape, shape_n, squeeze, transpose,
