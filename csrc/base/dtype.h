@@ -56,6 +56,7 @@ RF_DTYPE(uint16_t, UInt16)
 RF_DTYPE(Half, Half)
 RF_DTYPE(uint32_t, UInt32)
 RF_DTYPE(uint64_t, UInt64)
+RF_DTYPE(std::string, String)
 #undef RF_DTYPE
 
 template <class T>

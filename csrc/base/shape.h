@@ -12,6 +12,7 @@ namespace rf {
 class Shape {
  public:
   static constexpr int kMaxRank = 8;
+  static constexpr int64_t kMaxElements = int64_t{1} << 58;
 
   Shape() = default;  // a scalar
   Shape(std::initializer_list<int64_t> dims) {
@@ -35,16 +36,18 @@ class Shape {
     dims_[rank_++] = size;
   }
 
-  int64_t num_elements() const {
-    int64_t n = 1;
-    for (int64_t d : *this) n *= d;
-    return n;
-  }
+  // InvalidArgument where the elements could not be addressed, with dimensions of size 0 left out of account: no later
+  // product of some of the dimensions overflows either.
+  int64_t num_elements() const { return product(0, rank_); }
   // Product of the dimensions [from, to).
   int64_t product(int from, int to) const {
     int64_t n = 1;
-    for (int i = from; i < to; ++i) n *= dims_[i];
-    return n;
+    bool empty = false;
+    for (int i = from; i < to; ++i) {
+      empty |= dims_[i] == 0;
+      if (dims_[i] > 1 && (__builtin_mul_overflow(n, dims_[i], &n) || n > kMaxElements)) too_large();
+    }
+    return empty ? 0 : n;
   }
 
   bool operator==(const Shape& other) const {
@@ -63,6 +66,8 @@ class Shape {
   }
 
  private:
+  [[noreturn]] void too_large() const { fail(Code::InvalidArgument, "a tensor of shape ", str(), " is too large"); }
+
   int rank_ = 0;
   int64_t dims_[kMaxRank] = {};
 };

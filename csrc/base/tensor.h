@@ -92,12 +92,15 @@ class Tensor {
 
   void* raw() { return data_; }
   const void* raw() const { return data_; }
+  // InvalidArgument where the elements are of another type: graphs that come from elsewhere may say anything.
   template <class T>
   T* data() {
+    if (__builtin_expect(!holds<T>(dtype_), 0)) wrong_type(DTypeOf<T>::value);
     return static_cast<T*>(data_);
   }
   template <class T>
   const T* data() const {
+    if (__builtin_expect(!holds<T>(dtype_), 0)) wrong_type(DTypeOf<T>::value);
     return static_cast<const T*>(data_);
   }
   template <class T>
@@ -127,6 +130,15 @@ class Tensor {
   }
 
  private:
+  // Booleans may be taken for bytes.
+  template <class T>
+  static bool holds(DType dtype) {
+    return dtype == DTypeOf<T>::value || (DTypeOf<T>::value == DType::UInt8 && dtype == DType::Bool);
+  }
+  [[noreturn]] void wrong_type(DType wanted) const {
+    fail(Code::InvalidArgument, "a ", name_of(wanted), " tensor is needed, got ", name_of(dtype_), " of shape ", shape_);
+  }
+
   DType dtype_ = DType::Invalid;
   Shape shape_;
   Buffer* buffer_ = nullptr;

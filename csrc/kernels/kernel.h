@@ -51,19 +51,20 @@ class Context {
   const Node& node() const { return node_; }
   int num_inputs() const { return num_inputs_; }
   int num_outputs() const { return num_outputs_; }
-  DType output_dtype(int i) const { return outputs_[i].dtype; }
+  DType output_dtype(int i) const { return output_slot(i).dtype; }
   Resources& resources() { return resources_; }
 
   // FailedPrecondition where it is an uninitialised variable.
   const Tensor& input(int i) const {
-    const Tensor& t = *inputs_[i]->tensor;
+    const Tensor& t = *input_slot(i).tensor;
     if (__builtin_expect(!t.initialized(), 0)) uninitialized(i);
     return t;
   }
   // The variable behind ref input i, initialised or not.
   Variable& variable(int i) {
-    if (__builtin_expect(!inputs_[i]->variable, 0)) not_a_variable(i);
-    return *inputs_[i]->variable;
+    Slot& slot = input_slot(i);
+    if (__builtin_expect(!slot.variable, 0)) not_a_variable(i);
+    return *slot.variable;
   }
   // The value of ref input i for updating in place; FailedPrecondition where uninitialised.
   Tensor& mutable_input(int i) {
@@ -74,7 +75,7 @@ class Context {
 
   // Memory for output i. It may be the memory of an input only if the kernel is registered IN_PLACE.
   Tensor& output(int i, const Shape& shape) {
-    Slot& slot = outputs_[i];
+    Slot& slot = output_slot(i);
     const size_t bytes = static_cast<size_t>(shape.num_elements()) * size_of(slot.dtype);
     if (__builtin_expect(slot.planned != nullptr && bytes <= slot.planned_bytes, 1))
       slot.own.bind(slot.dtype, shape, slot.planned);
@@ -83,7 +84,7 @@ class Context {
     return slot.own;
   }
   // Output i is this tensor (sharing its memory). Only for kernels registered as ALIAS, or for fresh tensors.
-  void set_output(int i, const Tensor& tensor) { outputs_[i].own = tensor; }
+  void set_output(int i, const Tensor& tensor) { output_slot(i).own = tensor; }
   // Output i refers to a variable, or is a handle to it. Update ops of resource variables have no such output.
   void set_ref_output(int i, Variable& variable) {
     if (i >= num_outputs_) return;
@@ -96,6 +97,16 @@ class Context {
   void* scratch(size_t bytes);
 
  private:
+  // A graph that comes from elsewhere may give a node too few inputs, or too few types of outputs.
+  Slot& input_slot(int i) const {
+    if (__builtin_expect(i >= num_inputs_, 0)) missing("input", i, num_inputs_);
+    return *inputs_[i];
+  }
+  Slot& output_slot(int i) const {
+    if (__builtin_expect(i >= num_outputs_, 0)) missing("output", i, num_outputs_);
+    return outputs_[i];
+  }
+  [[noreturn]] void missing(const char* what, int i, int count) const;
   [[noreturn]] void uninitialized(int i) const;
   [[noreturn]] void not_a_variable(int i) const;
 

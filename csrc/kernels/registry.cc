@@ -81,6 +81,11 @@ void* Context::scratch(size_t bytes) {
   return block.data.get();
 }
 
+void Context::missing(const char* what, int i, int count) const {
+  fail(Code::InvalidArgument, "[", node_.op, "] node '", node_.name, "' must have ", what, " ", i, ": it has ", count, " ",
+       what, "s. Fix: write the graph again; the node is incomplete");
+}
+
 void Context::uninitialized(int i) const {
   std::string name = node_.inputs[static_cast<size_t>(i)];
   if (const auto colon = name.rfind(':'); colon != std::string::npos) name.resize(colon);

@@ -231,3 +231,12 @@ def test_a_value_that_does_not_fit_is_refused(session, dtype, value):
 def test_a_python_int_beyond_int64_is_no_constant():
     with pytest.raises(InvalidArgumentError, match="does not fit int64"):
         rf.constant(2**70)
+@pytest.mark.skipif("cpp" not in BACKENDS, reason="ringflow._core is not built")
+def test_too_many_dimensions_and_elements_are_typed_errors():
+    with rf.Graph().as_default() as g, rf.Session(graph=g) as session:
+        with pytest.raises(InvalidArgumentError, match="too many dimensions"):
+            fed_and_given_back(session, rf.float32, np.zeros((1,) * 9, np.float32))
+        n = rf.placeholder(rf.int64, [None])
+        for tensor in (rf.fill(n, 1.0), rf.reshape(rf.zeros([0]), n)):
+            with pytest.raises(InvalidArgumentError, match="too large"):
+                session.run(tensor, {n: [2**32, 2**32]})

@@ -210,3 +210,17 @@ def test_whatever_protobuf_reads_is_read_the_same():
             assert nodes == len(expected.node)
             both += 1
     assert both > 500
+
+
+def test_a_node_of_other_types_or_too_few_inputs_is_refused():
+    """Graphs need not come from our own serializer."""
+    other = Builder().node("x", "_Arg", shape=(2,), dtype=2, T=2, index=0).node("y", "Round", ["x"], (2,), T=FLOAT)
+    with pytest.raises(_core.Error, match="float32 tensor is needed, got float64") as e:
+        other.node("r", "_Retval", ["y"], T=FLOAT, index=0).build().run([np.zeros(2)])
+    assert (e.value.code, e.value.node) == (3, "y")
+    few = Builder().node("x", "_Arg", shape=(2,), T=FLOAT, index=0).node("y", "AddV2", ["x"], (2,), T=FLOAT)
+    with pytest.raises(_core.Error, match="must have input 1: it has 1"):
+        few.node("r", "_Retval", ["y"], T=FLOAT, index=0).build().run([np.zeros(2, np.float32)])
+    none = Builder().node("x", "_Arg", shape=(2,), T=FLOAT, index=0).node("y", "Round", ["x"], T=FLOAT)
+    with pytest.raises(_core.Error, match="must have output 0"):
+        none.build().run([np.zeros(2, np.float32)])
