@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import ringflow as rf
 
+MOST_ROWS = 1 << 16
 World = rf.collectives.Communicator
 
 
@@ -74,12 +75,13 @@ def timed(world: World, call: Callable[[], Any], repetitions: int) -> float:
 
 def batch_for(world: World, layers: int, width: int, exchange_ms: float) -> int:
     """The batch (a multiple of 32) whose backward takes as long as the exchange."""
-    batch = 256
+    batch: float = 256
     for _ in range(3):
-        model = Model(layers, width, batch, exchange=False)
+        model = Model(layers, width, int(batch), exchange=False)
         backward_ms = timed(world, model.step, 5) - timed(world, model.forward, 5)
         model.session.close()
-        batch = max(32, round(batch * exchange_ms / max(backward_ms, 1e-3) / 32) * 32)
+        batch *= min(8.0, exchange_ms / max(backward_ms, 1e-3))
+        batch = min(MOST_ROWS, max(32, round(batch / 32) * 32))
     return int(world.broadcast(np.int64(batch))[()])
 
 
@@ -103,7 +105,7 @@ def main() -> None:
     for _ in range(options.repetitions):  # in turn, so that a slow moment of the machine meets all of them
         rounds.append([timed(world, call, 1) for call in (alone.forward, alone.step, exchange, together.step)])
     for name, values in zip(("forward", "compute", "exchange", "step"), zip(*rounds)):
-        row[f"{name}_ms"] = round(statistics.median(values), 2)
+        row[f"{name}_ms"] = round(statistics.median(values), 4)
     row["backward_over_exchange"] = round((row["compute_ms"] - row["forward_ms"]) / row["exchange_ms"], 3)
     row["step_over_longer"] = round(row["step_ms"] / max(row["compute_ms"], row["exchange_ms"]), 3)
     row["step_over_sum"] = round(row["step_ms"] / (row["compute_ms"] + row["exchange_ms"]), 3)
@@ -112,6 +114,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(row), flush=True)
         return
+    row = {name: round(value, 3) for name, value in row.items()}
     print(f"{world.size} ranks, {options.layers} layers of {options.width}, batch {batch} a rank\n"
           f"forward {row['forward_ms']} ms, compute {row['compute_ms']} ms (backward {row['backward_over_exchange']} "
           f"of the exchange), exchange {row['exchange_ms']} ms, step {row['step_ms']} ms\n"
