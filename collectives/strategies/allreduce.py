@@ -46,10 +46,10 @@ def distribute(train_op: Operation, *, communicator: Communicator | None = None,
     the global batch is divided into; each rank feeds the rows that ``collectives.shard_rows`` says. `batch`: the
     placeholders that hold the batch, default those of unknown first dimension (docs/reproducible.md).
     `samples`: the number in this rank's batch (a scalar); gradients are then weighted by it, and so are `metrics`,
-    which ``collectives.averages(train_op)`` gives averaged over all ranks. `clip_norm`: the most that the global norm of the
-    averaged gradients may be. `loss_scale`: a number, or a DynamicLossScale, which skips steps that overflow. `checks`:
-    compare rank count, step and weights at every step. `accumulate`: runs whose mean is applied at once, at the last of
-    them. `wire_dtype`, `rounding`: 16 bits for what travels (docs/collectives.md explains all of these).
+    which ``collectives.averages(train_op)`` gives averaged over all ranks. `clip_norm`: the most that the global norm
+    of the averaged gradients may be. `loss_scale`: a number, or a DynamicLossScale, which skips steps that overflow.
+    `checks`: compare rank count, step and weights at every step. `accumulate`: runs whose mean is applied at once, at
+    the last of them. `wire_dtype`, `rounding`: 16 bits for what travels (docs/collectives.md explains all of these).
     Raises: GraphError where `train_op` is no optimizer's, has run, or is distributed already, and where a reproducible
     one holds random ops without seeds; InvalidArgumentError for options that do not fit.
 
