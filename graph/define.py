@@ -229,7 +229,9 @@ def _holds_tensor(values: Sequence[Any]) -> bool:
 def to_array(value: Any, dtype: DType | None) -> Array:
     """`value` as an array of `dtype` (or of the type that Python values take). Raises: InvalidArgumentError."""
     try:  # NumPy's own string types drop zeros at the end
-        array = np.array(value, object) if dtype is dtypes.string else np.asarray(value)
+        array = np.asarray(value)
+        if array.dtype.kind in "SU" or dtype is dtypes.string:
+            array = np.array(value, object)
     except ValueError as e:
         raise InvalidArgumentError(f"[convert_to_tensor] not a rectangular array: {e}") from None
     if dtype is None:

@@ -92,8 +92,10 @@ void tensors_are_read() {
   CHECK(parse_tensor(tensor(10, {2}, packed(11, {1}))).data<bool>()[1]);
   CHECK(*static_cast<const uint8_t*>(parse_tensor(tensor(10, {1}, content("\x05"))).raw()) == 1);
   CHECK(parse_tensor(tensor(1, {0, 5}, "")).num_elements() == 0);
-  const Node strings = parse_attrs(attr("value", bytes(8, tensor(7, {1}, bytes(8, "text")))));
-  CHECK(std::holds_alternative<std::monostate>(strings.attrs.at("value")));
+  const Tensor strings = parse_tensor(tensor(7, {3}, bytes(8, "text") + bytes(8, "")));
+  CHECK(strings.data<std::string>()[0] == "text" && strings.data<std::string>()[2].empty());
+  const Node handle = parse_attrs(attr("value", bytes(8, tensor(20, {1}, ""))));
+  CHECK(std::holds_alternative<std::monostate>(handle.attrs.at("value")));
 }
 
 void corrupt_bytes_are_refused() {
