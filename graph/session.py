@@ -164,8 +164,13 @@ class Session:
             self.backend.reset("")
 
     def reset(self, container: str = "") -> None:
-        """Forgets the variables of `container` (default: the unnamed one)."""
-        self.backend.reset(container)
+        """Forgets the variables of `container` (default: the unnamed one). What ran once before the first run of a plan,
+        such as the broadcast of initial values, runs again."""
+        with self._lock:
+            self.backend.reset(container)
+            self._started.clear()
+            for plan in self._plans.values():
+                plan.forget()
 
     def as_default(self) -> _Default:
         """A context in which ``tensor.eval()`` and ``operation.run()`` use this session; it stays open afterwards."""

@@ -64,7 +64,7 @@ Pinned CommunicatorResource::outputs(const Node& wait) {
 
 void set_communicator(Resources& resources, std::shared_ptr<Communicator> communicator) {
   const auto made = std::make_shared<CommunicatorResource>(std::move(communicator));
-  const auto found = resources.find_or_create<CommunicatorResource>("", "communicator", [&] { return made; });
+  const auto found = resources.find_or_create<CommunicatorResource>(kCommunicatorContainer, "communicator", [&] { return made; });
   check(&found->communicator() == &made->communicator(),
         "[communicator] these resources have another communicator already. Fix: one session for each communicator.");
 }
@@ -72,7 +72,7 @@ void set_communicator(Resources& resources, std::shared_ptr<Communicator> commun
 namespace {
 
 CommunicatorResource& resource_of(Context& c) {
-  auto* resource = dynamic_cast<CommunicatorResource*>(c.resources().find("", "communicator").get());
+  auto* resource = dynamic_cast<CommunicatorResource*>(c.resources().find(kCommunicatorContainer, "communicator").get());
   if (!resource)
     fail(Code::FailedPrecondition, "[", c.node().op,
          "] this session has no communicator. Fix: give its resources one with set_communicator.");
@@ -85,7 +85,7 @@ class BucketOfNode {
   GradientBucket& get(Context& c) {
     const uint64_t version = c.resources().version();
     if (!bucket_ || version_ != version) {
-      resource_ = std::dynamic_pointer_cast<CommunicatorResource>(c.resources().find("", "communicator"));
+      resource_ = std::dynamic_pointer_cast<CommunicatorResource>(c.resources().find(kCommunicatorContainer, "communicator"));
       bucket_ = resource_of(c).bucket(c.node());
       version_ = version;
     }

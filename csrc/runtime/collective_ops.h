@@ -26,7 +26,7 @@ struct GradientBucket {
   Progress::Ticket ticket = 0;  // of the allreduce under way, between _BucketReduce and _BucketWait
 };
 
-// The resource "communicator" in container "". Buckets are made once for each layout, when a plan first names it: every
+// The resource "communicator" in kCommunicatorContainer. Buckets are made once for each layout, when a plan first names it: every
 // rank plans graphs with new buckets in the same order.
 class CommunicatorResource : public Resource, public Pinning {
  public:

@@ -96,7 +96,7 @@ class BucketOf {
   ExactBucket& get(Context& c) {
     const uint64_t version = c.resources().version();
     if (!bucket_ || version_ != version) {
-      auto resource = std::dynamic_pointer_cast<CommunicatorResource>(c.resources().find("", "communicator"));
+      auto resource = std::dynamic_pointer_cast<CommunicatorResource>(c.resources().find(kCommunicatorContainer, "communicator"));
       if (!resource) fail(Code::FailedPrecondition, "[", c.node().op, "] this session has no communicator");
       buckets_ = c.resources().find_or_create<ExactBuckets>(
           "", "exact buckets", [&] { return std::make_shared<ExactBuckets>(resource); });

@@ -67,7 +67,7 @@ class LaneOfNode {
   Seat seat(Context& c) {
     const uint64_t version = c.resources().version();
     if (!found_ || version_ != version) {
-      const auto resource = std::dynamic_pointer_cast<CommunicatorResource>(c.resources().find("", "communicator"));
+      const auto resource = std::dynamic_pointer_cast<CommunicatorResource>(c.resources().find(kCommunicatorContainer, "communicator"));
       seat_ = resource ? Seat{resource->communicator().rank(), resource->communicator().size()} : Seat{};
       version_ = version;
       found_ = true;

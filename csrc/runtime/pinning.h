@@ -2,7 +2,7 @@
 //
 // `_BucketReduce` (inputs: N gradients of T, attrs `bucket` int, `elements` list(int), one per input) starts the
 // allreduce of a bucket; `_BucketWait` (outputs: N tensors of T, same attrs) ends it. The resource named
-// "communicator" in container "" of the session's Resources may also be a Pinning. The planner then lets the
+// "communicator" in kCommunicatorContainer of the session's Resources may also be a Pinning. The planner then lets the
 // producers of a bucket's gradients write into the bucket and the readers of the result read there.
 //
 // Contract
@@ -24,6 +24,9 @@
 #include "base/node.h"
 
 namespace rf {
+
+// Apart from variables: Session.reset() drops those, not the communicator that later plans need.
+constexpr const char* kCommunicatorContainer = "_ringflow";
 
 struct Pinned {
   std::vector<void*> addresses;  // one per input or output; null, or the whole list empty: the planner places it

@@ -209,7 +209,7 @@ class Planner {
   }
 
   void pin() {
-    const auto pinning = std::dynamic_pointer_cast<Pinning>(resources_.find("", "communicator"));
+    const auto pinning = std::dynamic_pointer_cast<Pinning>(resources_.find(kCommunicatorContainer, "communicator"));
     if (!pinning) return;
     for (const PlanNode& p : plan_.nodes) {
       if (p.node.op != "_BucketReduce") continue;

@@ -228,7 +228,7 @@ void gradients_are_placed_in_their_bucket() {
                   node("y", "TestMixInPlace", {"wait"}, one) + result("r", 0, "y") + result("s", 1, "other");
   Resources resources;
   alignas(64) static float memory[5][16];
-  resources.find_or_create<Resource>("", "communicator", [&] {
+  resources.find_or_create<Resource>(kCommunicatorContainer, "communicator", [&] {
     auto pinning = std::make_shared<TestPinning>();
     pinning->addresses["reduce"] = {memory[0], memory[1], memory[2], memory[3]};
     pinning->addresses["wait"] = {memory[4]};
