@@ -11,6 +11,7 @@ namespace rf {
 namespace {
 
 constexpr double kKeenS = 0.0005;
+constexpr int kTestCost = 16;             // a look at MPI costs a microsecond, with TCP below it a system call too
 constexpr double kDepartureGraceS = 1.0;  // a message of a peer that left may still be on its way
 constexpr double kAnswerS = 0.25;         // for the others' answers to arrive
 constexpr size_t kMostDescribed = 3;
@@ -80,7 +81,7 @@ void Watch::until_done(Transport& transport, Transport::Request request, int pee
             const timespec nap{0, waited_s < 0.01 ? 20000 : 200000};
             nanosleep(&nap, nullptr);
           },
-          [&] { return std::vector<int>{peer}; });
+          [&] { return std::vector<int>{peer}; }, kTestCost);
   } catch (const Error& e) {
     transport.cancel(request);
     // a failed request (sizes that differ, a broken link): the others cannot go on either

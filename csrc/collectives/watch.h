@@ -37,11 +37,11 @@ class Watch {
   void end() { peer_ = -1; }
 
   // Returns once ready() is true. `sleep()` gives the processor away for at most some 20 ms; `missing()` names the
-  // ranks that are being waited for.
+  // ranks that are being waited for. `pauses_per_look`: what ready() costs, against an atomic's load.
   template <class Ready, class Sleep, class Missing>
-  void until(Ready ready, Sleep sleep, Missing missing) {
+  void until(Ready ready, Sleep sleep, Missing missing, int pauses_per_look = 1) {
     if (++waits_ % kRetry == 0) spins_ = kSpins;
-    const int spins = may_spin() ? spins_ : kFewSpins;
+    const int spins = may_spin() ? std::max(kFewSpins, spins_ / pauses_per_look) : kFewSpins;
     for (int i = 0; i < spins; ++i) {
       if (ready()) {
         if (i >= kFewSpins) spins_ = std::min(kSpins, spins_ * 2);  // it has paid
