@@ -121,7 +121,8 @@ def _missing(hellos: dict[int, Hello], size: int) -> str:
 
 
 def _warn(comm: Any, mine: Hello, waited: float, missing: str) -> None:
-    say(f"ringflow: warning: [init] rank {mine.rank}/{comm.Get_size()} ({mine.host}) has waited {waited:.3g} s: {missing}")
+    say(f"ringflow: warning: [init] rank {mine.rank}/{comm.Get_size()} ({mine.host}) has waited {waited:.3g} s: "
+        f"{missing}")
 
 
 def _timed_out(comm: Any, mine: Hello, waited: float, missing: str) -> Error:
@@ -158,7 +159,7 @@ def say(line: str) -> None:
 
 
 def _node() -> str:
-    """Equal for processes whose process ids mean the same: one boot of one machine, one PID namespace, one host name."""
+    """Equal for processes whose process ids mean the same: one boot, one PID namespace, one host name."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
             return " ".join([file.read().strip(), os.readlink("/proc/self/ns/pid"), socket.gethostname()])

@@ -29,15 +29,16 @@ SEEN = {
     "sleep": [NOT_JOINED],
     "stop": [NOT_JOINED + r".* is stopped by a signal"],
     "thread": [NOT_JOINED],
-    "kill": [r"rank {r}/{p} on \S+: rank {v} \(\S+, pid \d+\) has died", r"because .*rank {v} \(\S+, pid \d+\) has died"],
+    "kill": [r"rank {r}/{p} on \S+: rank {v} \(\S+, pid \d+\) has died",
+             r"because .*rank {v} \(\S+, pid \d+\) has died"],
     "os._exit": [r"rank {r}/{p} on \S+: rank {v} \(\S+, pid \d+\) has died"],
     "calls": [r"rank {r}/{p}.*the ranks call different collectives as number"],
     "late init": [r"rank {r}/{p} .*timed out after .*"],
     "before init": [r"rank {v}"],
     "version": [r"rank {r}/{p} .*the ranks run different software: .*0\.0\.1"],
 }
-# What mpirun says, over several lines; enough where the ranks cannot: it may be quicker than they, and before `init` they
-# know nothing of each other.
+# What mpirun says, over several lines; enough where the ranks cannot: it may be quicker than they, and before `init`
+# they know nothing of each other.
 BY_MPIRUN = {"kill": r"process rank {v} with PID .*signal 9", "os._exit": r"Process name: \[\S+,{v}\]",
              "before init": r"Process name: \[\S+,{v}\]"}
 
@@ -81,7 +82,8 @@ def start(mpirun, kind, ranks, victim, seed=0, **settings):
             named.add(r)
     by_mpirun = kind in BY_MPIRUN and re.search(BY_MPIRUN[kind].format(v=victim), done.stderr, re.DOTALL) is not None
     left = [p.name for p in set(pathlib.Path("/dev/shm").glob("ringflow.*")) - before]
-    return End(kind, ranks, victim, done.returncode, end - min(planted, default=0.0), named, by_mpirun, left, done.stderr)
+    seconds = end - min(planted, default=0.0)
+    return End(kind, ranks, victim, done.returncode, seconds, named, by_mpirun, left, done.stderr)
 
 
 def plant(kind, step):
@@ -121,7 +123,6 @@ def plant(kind, step):
 
 def main(kind, victim, seed):
     import numpy as np
-
     import ringflow as rf
     from ringflow import collectives
 

@@ -136,14 +136,15 @@ def test_ranks_of_a_split_learn_of_a_failure_outside_it():
     errors = caught_with_cause(4, body)
     assert time.monotonic() - start < 5
     assert isinstance(errors[3], ValueError)
-    assert all(isinstance(errors[r], AbortedError) and "ended: ValueError: bad batch" in str(errors[r]) for r in range(3))
+    for error in errors[:3]:
+        assert isinstance(error, AbortedError) and "ended: ValueError: bad batch" in str(error)
 
 
 WORLDS = {"one_pass": {}, "ring": {}, "halving_doubling": {}, "tree": {}, "ring on 2 nodes": {"nodes": [2, 2]},
           "hierarchical": {"nodes": [2, 2]}, "halving_doubling on 4 nodes": {"nodes": [1, 1, 1, 1]}}
 CALLS = {
     "count": lambda c: c.allreduce(np.ones(7 + (c.rank == 1), np.float32)),
-    "size": lambda c: c.allreduce(np.ones(10 ** (2 + 4 * (c.rank == 3)), np.float32)),  # another algorithm, another path
+    "size": lambda c: c.allreduce(np.ones(10 ** (2 + 4 * (c.rank == 3)), np.float32)),  # another algorithm
     "dtype": lambda c: c.allreduce(np.ones(7, np.float32 if c.rank else np.int32)),
     "op": lambda c: c.allreduce(np.ones(7), "sum" if c.rank else "max"),
     "kind": lambda c: c.barrier() if c.rank else c.allreduce(np.ones(3)),
@@ -187,7 +188,7 @@ def test_gathering_arrays_that_do_not_fit_names_a_rank():
 
 def check_job(done, seconds, naming):
     assert done.returncode != 0
-    assert seconds < 10
+    assert seconds < 15
     for r, line in naming.items():
         assert any(f"rank {r}/3" in out and line in out for out in done.stderr.splitlines()), done.stderr
     assert not list(pathlib.Path("/dev/shm").glob("ringflow.*")), "a segment was left behind"
@@ -208,7 +209,7 @@ BY_RANK_1 = "because rank 1/3"
 ])
 def test_a_rank_that_ends_takes_the_job_along(mpirun, how, others, shared_memory, naming):
     start = time.monotonic()
-    timeout_s = "1" if how == "sleep" else "60"
+    timeout_s = "4" if how == "sleep" else "60"  # MPI_Init has this limit too
     done = mpirun(3, ENDING, how, others, RINGFLOW_SHARED_MEMORY=shared_memory, RINGFLOW_TIMEOUT_S=timeout_s)
     check_job(done, time.monotonic() - start, naming)
     if how == "raise":

@@ -13,7 +13,7 @@ KINDS = ["graph", "raise", "sleep", "kill"]
     ("graph", 2, 1, "1"), ("stop", 3, 1, "1"), ("kill", 3, 0, "1"), ("calls", 2, 1, "0"),
 ])
 def test_a_planted_fault_ends_every_other_rank_with_the_right_error(mpirun, kind, ranks, victim, shared_memory):
-    end = faults.start(mpirun, kind, ranks, victim, RINGFLOW_SHARED_MEMORY=shared_memory)
+    end = faults.start(mpirun, kind, ranks, victim, RINGFLOW_SHARED_MEMORY=shared_memory, RINGFLOW_TIMEOUT_S="5")
     assert end.right, f"{end}\n{end.stderr}"
 
 
@@ -41,9 +41,9 @@ def test_fifty_faulty_starts_all_end_right(mpirun):
     wrong = [e for e in ends if not e.right]
     for kind in sorted({e.kind for e in ends}):
         of = [e for e in ends if e.kind == kind]
-        print(f"{kind}: {sum(e.right for e in of)} of {len(of)}, {sum(len(e.named_by) == e.ranks - 1 for e in of)} named "
-              f"by every other rank, {sum(e.named_by_mpirun for e in of)} by mpirun, {min(e.seconds for e in of):.1f} to "
-              f"{max(e.seconds for e in of):.1f} s")
+        print(f"{kind}: {sum(e.right for e in of)} of {len(of)}, {sum(len(e.named_by) == e.ranks - 1 for e in of)} "
+              f"named by every other rank, {sum(e.named_by_mpirun for e in of)} by mpirun, "
+              f"{min(e.seconds for e in of):.1f} to {max(e.seconds for e in of):.1f} s")
     assert not wrong, "\n".join(f"{e}\n{e.stderr}" for e in wrong)
     assert collections.Counter(e.kind in ("sleep", "stop") for e in ends)[True] >= 12
 

@@ -4,7 +4,6 @@ import time
 
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.collectives import loopback
 from ringflow.collectives.consensus import _compared
@@ -74,7 +73,7 @@ EDITS = [rename, replace_op, change_constant, flip_attr, swap_inputs, add_contro
 
 
 def told(world, number, edit, rng):
-    """(name of the edited node, what check_consensus says, seconds). The node: the first that allows it, from number on."""
+    """(name of the edited node, what check_consensus says, seconds). The node: the first that allows it."""
     with rf.Graph().as_default() as graph:
         feeds, train_op = build()
         program = extract(graph, [], [train_op], feeds, [None] * len(feeds))

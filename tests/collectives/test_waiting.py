@@ -105,7 +105,8 @@ collectives.init()
 """)
     assert done.returncode == 1
     for r in (0, 1):
-        assert re.search(rf"rank {r}/2 \(\S+\): rank 1/2 \(\S+\) cannot start: .*ringflow._mpi", done.stderr), done.stderr
+        assert re.search(rf"rank {r}/2 \(\S+\): rank 1/2 \(\S+\) cannot start: .*ringflow._mpi", done.stderr), \
+            done.stderr
 
 
 def test_segments_of_processes_that_are_gone_are_removed(tmp_path):
@@ -130,7 +131,8 @@ if collectives.init().rank == 1:
     time.sleep(1.5)
 """, RINGFLOW_WARN_S="0.4")
     assert done.returncode == 0
-    assert re.search(r"warning: rank 0/2 on \S+ has finished and has waited 0.4 s in MPI_Finalize", done.stderr), done.stderr
+    assert re.search(r"warning: rank 0/2 on \S+ has finished and has waited 0.4 s in MPI_Finalize", done.stderr), \
+        done.stderr
 
 
 @pytest.mark.slow
