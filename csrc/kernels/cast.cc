@@ -58,9 +58,11 @@ Kernel cast_kernel(const Node& node) {
       return &cast<typename decltype(source)::type, typename decltype(target)::type>;
     });
   });
-  return [convert](Context& c) {
+  return [convert, from = value_dtype(static_cast<int64_t>(from)), to](Context& c) {
     const Tensor& x = c.input(0);
     Tensor& y = c.output(0, x.shape());
+    check(x.dtype() == from && y.dtype() == to, "[Cast] x and y must be ", name_of(from), " and ", name_of(to), ": got ",
+          name_of(x.dtype()), " and ", name_of(y.dtype()));
     convert(x.raw(), y.raw(), x.num_elements());
   };
 }

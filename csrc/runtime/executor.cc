@@ -5,6 +5,7 @@
 #include <cstring>
 #include <new>
 
+#include "kernels/movers.h"
 #include "runtime/denormals.h"
 
 namespace rf {
@@ -86,7 +87,7 @@ void Executable::add_step(const PlanNode& p, Kernel kernel) {
 
 Kernel Executable::make_kernel(const PlanNode& p) {
   try {
-    return p.kernel->make(p.node);
+    return check_moved(p.node, p.kernel->make(p.node));
   } catch (Error& e) {
     if (e.node.empty()) e.node = p.node.name;
     throw;

@@ -224,3 +224,12 @@ def test_a_node_of_other_types_or_too_few_inputs_is_refused():
     none = Builder().node("x", "_Arg", shape=(2,), T=FLOAT, index=0).node("y", "Round", ["x"], T=FLOAT)
     with pytest.raises(_core.Error, match="must have output 0"):
         none.build().run([np.zeros(2, np.float32)])
+
+
+@pytest.mark.parametrize("op, attrs", [("Cast", {"SrcT": 2, "DstT": FLOAT}), ("Snapshot", {"T": FLOAT})])
+def test_elements_of_another_size_are_refused(op, attrs):
+    b = Builder().node("x", "_Arg", shape=(2,), T=FLOAT, index=0).node("y", op, ["x"], (2,), dtype=2)
+    for key, dtype in attrs.items():
+        b.graph.node[-1].attr[key].type = dtype
+    with pytest.raises(_core.Error, match=rf"\[{op}\] .* must be .*got float32 and float64"):
+        b.node("r", "_Retval", ["y"], T=2, index=0).build().run([np.zeros(2, np.float32)])
