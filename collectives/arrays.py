@@ -1,5 +1,5 @@
-"""What collectives take for an array, and give back: NumPy arrays of any layout and alignment, objects with `__dlpack__`
-on the CPU, buffers, and whatever np.asarray takes.
+"""What collectives take for an array, and give back: NumPy arrays of any layout and alignment, objects with
+`__dlpack__` on the CPU, buffers, and whatever np.asarray takes.
 
 bfloat16, which NumPy lacks: ml_dtypes' arrays, uint16 bits with dtype='bfloat16', or the record type [('bfloat16',
 '<u2')] of ringflow's own results. It comes back as it came.
@@ -72,13 +72,13 @@ def _view(x: Any, writable: bool = False) -> np.ndarray:
     if hasattr(x, "__dlpack__") and not isinstance(x, np.generic):
         kind = int(x.__dlpack_device__()[0])
         if kind not in _DLPACK_CPU:
-            raise InvalidArgumentError(f"[collectives] the array must be in memory of the CPU: received DLPack device type "
-                                       f"{kind}. Fix: copy it to the host first.")
+            raise InvalidArgumentError("[collectives] the array must be in memory of the CPU: received DLPack device "
+                                       f"type {kind}. Fix: copy it to the host first.")
         try:
             array = np.from_dlpack(x)
         except (BufferError, RuntimeError, TypeError) as e:
-            raise InvalidArgumentError(f"[collectives] NumPy cannot view this {type(x).__name__}: {e}. Fix: for bfloat16 "
-                                       "pass its bits as uint16 with dtype='bfloat16'.") from e
+            raise InvalidArgumentError(f"[collectives] NumPy cannot view this {type(x).__name__}: {e}. Fix: for "
+                                       "bfloat16 pass its bits as uint16 with dtype='bfloat16'.") from e
         # NumPy calls every DLPack array read-only that does not say otherwise, which older producers cannot
         return array if array.flags.writeable or not writable else _writable(array, x)
     if isinstance(x, (bytes, bytearray, memoryview)):

@@ -100,8 +100,8 @@ class Communicator:
         if rows is None:
             rows = [len(x) // self.size + (r < len(x) % self.size) for r in range(self.size)]
         if len(rows) != self.size or sum(rows) != len(x):
-            raise InvalidArgumentError(f"[reduce_scatter] rank {self.rank}/{self.size}: rows must be {self.size} numbers "
-                                       f"with the sum {len(x)}: received {list(rows)}")
+            raise InvalidArgumentError(f"[reduce_scatter] rank {self.rank}/{self.size}: rows must be {self.size} "
+                                       f"numbers with the sum {len(x)}: received {list(rows)}")
         width = int(np.prod(x.shape[1:], dtype=np.int64))
         outgoing = Outgoing(incoming, (rows[self.rank], *x.shape[1:]), out)
         self._call(self.native.reduce_scatter, x, outgoing.array, [n * width for n in rows], op)
@@ -177,9 +177,9 @@ class Communicator:
         self._call(self.native.barrier)
 
     def split(self, color: int | None, key: int = 0) -> Communicator | None:
-        """The communicator of the ranks with the same color, ordered by (key, rank); None for the color None. Collective.
+        """The communicator of the ranks with the same color, ordered by (key, rank); None for the color None.
 
-        It shares this one's thread, deadlines and aborts; ranks that are in both must call both in the same order.
+        Collective. It shares this one's thread, deadlines and aborts; ranks in both must call both in the same order.
         """
         if color is not None and color < 0:
             raise InvalidArgumentError(f"[split] the color must be >= 0 or None: received {color}")

@@ -1,10 +1,11 @@
 // A communicator: P ranks that call the same collectives in the same order.
 //
-// It puts a transport (always) and windows (where ranks of a node share memory) under an algorithm: one_pass.h where all
-// ranks share windows, hierarchical.h where each node has its own, ring.h, halving_doubling.h and tree.h over the
-// transport, chosen by selection.h.
-// A communicator that was split off is a view of its parent's: the same thread, deadlines and aborts, messages and windows
-// of its own. Calls on both must be made in the same order by ranks that are in both. Threads: any thread may call; calls run one at a time in the order made (progress.h).
+// It puts a transport (always) and windows (where ranks of a node share memory) under an algorithm: one_pass.h where
+// all ranks share windows, hierarchical.h where each node has its own, ring.h, halving_doubling.h and tree.h over the
+// transport, chosen by selection.h. operations.cc has the operations, communicator.cc the rest.
+// A communicator that was split off is a view of its parent: the same thread, deadlines and aborts, messages and
+// windows of its own. Ranks that are in both must call both in the same order.
+// Threads: any thread may call; calls run one at a time in the order made (progress.h).
 // A rank that fails calls `abort`: every rank that waits in a collective, or enters one, throws Aborted with that text.
 // With one rank every call returns at once and no thread is started.
 #pragma once
@@ -160,7 +161,7 @@ class Communicator : public std::enable_shared_from_this<Communicator> {
   std::shared_ptr<Watch> watch_;
   std::shared_ptr<Progress> progress_;
   std::unique_ptr<Group> group_;    // all ranks
-  std::unique_ptr<Group> between_;  // the ranks of all nodes that carry the same slice; null where this one carries none
+  std::unique_ptr<Group> between_;  // the carriers of one slice on all nodes; null where this rank carries none
   int carriers_ = 0;                // slices; 0 without windows
   Selection selection_{{{0, Algorithm::Ring}}};
   std::shared_ptr<Segment> passage_;

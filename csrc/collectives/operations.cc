@@ -355,7 +355,8 @@ Progress::Ticket Communicator::start(const std::shared_ptr<Bucket>& bucket, int6
       hierarchical::allreduce({windows_.get(), between_.get(), carriers_, size_}, *watch_, *bucket->segment_, count,
                               dtype, reduction);
     else
-      over_transport(bucket->narrow_ ? Algorithm::Ring : choose(Algorithm::Auto, bytes, false), bucket->input_, count, dtype, reduction);
+      over_transport(bucket->narrow_ ? Algorithm::Ring : choose(Algorithm::Auto, bytes, false), bucket->input_, count,
+                     dtype, reduction);
   };
   return progress_->start(job, overlap);
 }

@@ -82,7 +82,7 @@ def test_ml_dtypes_bfloat16():
 
 @pytest.mark.parametrize("call, rule", [
     (lambda c: c.allreduce(OnGpu(np.ones(3))), "in memory of the CPU: received DLPack device type 2"),
-    (lambda c: c.allreduce(np.ones(3), out=np.ones(4)), r"out must be float64 of shape \(3,\): received float64 of shape"),
+    (lambda c: c.allreduce(np.ones(3), out=np.ones(4)), r"out must be float64 of shape \(3,\): received float64 of"),
     (lambda c: c.allreduce(np.ones(3), out=np.ones(3, np.float32)), "out must be float64"),
     (lambda c: c.allreduce(np.ones(3), dtype="bfloat16"), "dtype may only say 'bfloat16', of uint16 bits"),
     (lambda c: c.allreduce(np.ones(3), algorithm="star"), "the algorithm must be one of auto, one_pass, ring"),
