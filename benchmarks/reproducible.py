@@ -27,7 +27,7 @@ import workloads
 
 
 def prepare(name: str, shards: int, world: rf.collectives.Communicator) -> Callable[[], None]:
-    """A function that runs the next training step. shards: 0 for plain allreduce."""
+    """A function that runs the next training step, once run. shards: 0 for plain allreduce."""
     model, optimizer = workloads.WORKLOADS[name]
     weights, batches = inputs.initial_weights(name), inputs.batches(name, world.rank)
     x0, y0 = batches[0]
@@ -51,6 +51,7 @@ def prepare(name: str, shards: int, world: rf.collectives.Communicator) -> Calla
         train(*fed[taken % len(fed)])
         taken += 1
 
+    step()  # makes the plan and its buckets before the next session makes its own
     return step
 
 
