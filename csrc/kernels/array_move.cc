@@ -98,7 +98,7 @@ Kernel split(const Node&) {
   return [](Context& c) {
     const Tensor& x = c.input(1);
     const int axis = axis_of(c, int_scalar(c, 0), x.shape().rank()), n = c.num_outputs();
-    check(x.dim(axis) % n == 0, "[Split] dimension ", axis, " of ", x.shape(), " must divide by num_split = ", n);
+    check(n > 0 && x.dim(axis) % n == 0, "[Split] dimension ", axis, " of ", x.shape(), " must divide by num_split = ", n);
     split_into(c, x, axis, std::vector<int64_t>(static_cast<size_t>(n), x.dim(axis) / n));
   };
 }

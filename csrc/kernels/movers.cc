@@ -16,7 +16,7 @@ constexpr Mover kMovers[] = {
     {"Tile", 0, 1},         {"BroadcastTo", 0, 1},  {"Pad", 0, 1},              {"PadV2", 0, 1},
     {"Slice", 0, 1},        {"StridedSlice", 0, 1}, {"StridedSliceGrad", 4, 1}, {"Select", 1, 2},
     {"SelectV2", 1, 2},     {"Snapshot", 0, 1},     {"RandomShuffle", 0, 1},    {"ZerosLike", 0, 1},
-    {"OnesLike", 0, 1},
+    {"OnesLike", 0, 1},     {"SparseToDense", 2, 2}, {"RandomUniformInt", 1, 2},
 };
 
 }  // namespace
