@@ -112,7 +112,8 @@ Kernel split_v(const Node&) {
           " elements, got ", sizes.size());
     int64_t known = 0, *unknown = nullptr;
     for (int64_t& s : sizes) {
-      check(s >= 0 || (s == -1 && !unknown), "[SplitV] sizes must be >= 0, and one at most -1: got ", s);
+      check((s >= 0 && s <= x.dim(axis)) || (s == -1 && !unknown), "[SplitV] sizes must lie in [0, ", x.dim(axis),
+            "], and one at most be -1: got ", s);
       if (s < 0)
         unknown = &s;
       else
