@@ -1,7 +1,6 @@
 """Buckets: which reductions travel together, in which order, and that the values are those of single ones."""
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.collectives import all_gather, all_reduce, broadcast, buckets, loopback
 from ringflow.graph import dtypes

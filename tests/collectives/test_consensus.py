@@ -3,7 +3,6 @@ import time
 
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.collectives import consensus, loopback
 from ringflow.graph.errors import GraphError

@@ -1,7 +1,6 @@
 """The allreduce strategy: what the graph becomes, that N ranks train as one does, and what is refused."""
 import numpy as np
 import pytest
-
 import ringflow as rf
 from ringflow.collectives import loopback
 from ringflow.graph.errors import FailedPreconditionError, GraphError, InvalidArgumentError
