@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from ringflow.graph.bfloat16 import bfloat16_to_float32, float32_to_bfloat16
 from ringflow.graph.dtypes import as_dtype, bfloat16, float16
 from ringflow.graph.errors import InvalidArgumentError
-from ringflow.graph.bfloat16 import bfloat16_to_float32, float32_to_bfloat16
 
 DTYPES = (bfloat16, float16)
 ROUNDINGS = ("nearest", "truncate")  # truncate: TensorFlow's bfloat16, which drops 16 bits

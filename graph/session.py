@@ -164,8 +164,10 @@ class Session:
             self.backend.reset("")
 
     def reset(self, container: str = "") -> None:
-        """Forgets the variables of `container` (default: the unnamed one). What ran once before the first run of a plan,
-        such as the broadcast of initial values, runs again."""
+        """Forgets the variables of `container` (default: the unnamed one).
+
+        What ran once before the first run of a plan, such as the broadcast of initial values, runs again.
+        """
         with self._lock:
             self.backend.reset(container)
             self._started.clear()

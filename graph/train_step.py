@@ -22,8 +22,9 @@ class TrainStep:
     grads_and_vars: gradients as they left ``compute_gradients`` (or entered ``apply_gradients`` where the former was
     not used), without the absent ones. consumers_from: operations whose id is at least this were made afterwards; those
     that read a gradient (clipping, decay, the updates) see what a strategy puts in its place. update_ops: all
-    operations made by ``apply_gradients``. seed: the gradient of the loss by itself, from which all others follow, where
-    it is known. averages: scalars over all ranks that a strategy offers, by name. strategy: the name of the strategy that has rewritten the step, or "".
+    operations made by ``apply_gradients``. seed: the gradient of the loss by itself, from which all others follow,
+    where it is known. averages: scalars over all ranks that a strategy offers, by name. strategy: the name of the
+    strategy that has rewritten the step, or "".
     """
 
     train_op: Operation

@@ -25,7 +25,7 @@ def mpirun(tmp_path):
         if script is not source:
             script.write_text(source)
         env = {**os.environ, **QUIET, **settings, "TMPDIR": "/tmp"}
-        return subprocess.run([*within, program, "-np", str(ranks), sys.executable, str(script), *args], env=env, text=True,
-                              capture_output=True, timeout=timeout_s)
+        command = [*within, program, "-np", str(ranks), sys.executable, str(script), *args]
+        return subprocess.run(command, env=env, text=True, capture_output=True, timeout=timeout_s)
 
     return run

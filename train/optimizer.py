@@ -31,8 +31,8 @@ class Optimizer:
 
     GATE_NONE, GATE_OP, GATE_GRAPH = 0, 1, 2
 
-    # Whether `_apply_sparse` does to a row whose gradient is zero what it does to a row that is not given: a strategy may
-    # then hand over rows of zeros
+    # Whether `_apply_sparse` does to a row whose gradient is zero what it does to a row that is not given: a strategy
+    # may then hand over rows of zeros
     zero_rows_stay = False
 
     def __init__(self, name: str, use_locking: bool = False, **settings: Any) -> None:
