@@ -17,6 +17,7 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
+from ringflow.graph.dtypes import resource
 from ringflow.graph.errors import GraphError
 from ringflow.graph.graph import Graph, GraphKeys
 from ringflow.graph.operation import Operation
@@ -59,7 +60,8 @@ def _compared(ops: list[Operation]) -> list[Operation]:
     for op in ops:
         if op.type in COLLECTIVE_OPS or not after.isdisjoint(predecessors(op)):
             after.add(op)
-    ends = [op for op in after if op.type in COLLECTIVE_OPS or any(a.is_ref for a in op.op_def.inputs)]
+    ends = [op for op in after if op.type in COLLECTIVE_OPS
+            or any(a.is_ref or a.dtype is resource for a in op.op_def.inputs)]
     needed = ancestors(ends)
     return [op for op in ops if op in needed]
 

@@ -11,12 +11,12 @@ from ringflow.graph.session import BACKENDS
 UNITS = 5
 
 
-def build(edit=None, seed=0, rate=0.1, units=UNITS, extra=False):
+def build(edit=None, seed=0, rate=0.1, units=UNITS, extra=False, resource=False):
     """A small model. `edit(graph)` changes it before it is distributed."""
     x = rf.placeholder(rf.float32, [None, 4], name="x")
     rng = np.random.default_rng(seed)
-    w1 = rf.Variable(rng.standard_normal((4, units)).astype(np.float32), name="w1")
-    w2 = rf.Variable(rng.standard_normal((units, 1)).astype(np.float32), name="w2")
+    w1 = rf.Variable(rng.standard_normal((4, units)).astype(np.float32), name="w1", use_resource=resource)
+    w2 = rf.Variable(rng.standard_normal((units, 1)).astype(np.float32), name="w2", use_resource=resource)
     h = rf.tanh(rf.matmul(x, w1, name="hidden"), name="activation")
     if extra:
         h = rf.identity(rf.abs(h, name="extra"))
@@ -66,8 +66,9 @@ def test_seeds_and_devices_may_differ():
     assert loopback.run(2, lambda w: outcome(w, edit=lambda g: edit(g, w.rank))) == [None, None]
 
 
-def test_value_of_a_constant_may_not_differ():
-    texts = loopback.run(2, lambda w: outcome(w, rate=0.1 * (w.rank + 1)))
+@pytest.mark.parametrize("resource", [False, True])
+def test_value_of_a_constant_may_not_differ(resource):
+    texts = loopback.run(2, lambda w: outcome(w, rate=0.1 * (w.rank + 1), resource=resource))
     assert all("learning_rate" in t and "0.1" in t and "0.2" in t for t in texts), texts
 
 
