@@ -9,12 +9,12 @@ from ..constant import constant_shape
 from ..define import Array, define
 from ..dtypes import FLOATS
 from ..errors import InvalidArgumentError
-from ..opdef import attr
 from ..operation import Operation, Tensor
 from ..samples import normal
 from ..shapes import TensorShape
 from .rules import ranked, same_dim, shape_tensor
 from .window import (
+    CONV_ATTRS,
     Side,
     check_attrs,
     from_nhwc,
@@ -29,17 +29,13 @@ from .window import (
     windows,
 )
 
-_ATTRS: dict[str, Any] = {"strides": attr("list(int)"), "padding": attr("string"),
-                          "explicit_paddings": attr("list(int)", []),
-                          "data_format": "NHWC", "dilations": [1, 1, 1, 1]}
-
 
 def _ints(*values: int) -> Array:
     return np.array(values, np.int32)
 
 
 def _attrs(op: Operation) -> dict[str, Any]:
-    return {name: op.attrs[name] for name in _ATTRS}
+    return {name: op.attrs[name] for name in CONV_ATTRS}
 
 
 def _check_depth(where: str, x: Any, filter: Any, have: int | None, needed: int | None) -> None:
@@ -57,7 +53,7 @@ def _check_backprop(where: str, dy: Array, n: int, h: Side, w: Side, channels: i
                                    f"{dy.shape}")
 
 
-@define("Conv2D(input: T, filter: T) -> output: T", T=FLOATS, **_ATTRS)
+@define("Conv2D(input: T, filter: T) -> output: T", T=FLOATS, **CONV_ATTRS)
 def conv2d(input: Array, filter: Array, *, op: Operation) -> Array:
     """output[n, y, x, o] = sum over i, j, c of input[n, y*sy + i*dy - py, x*sx + j*dx - px, c] * filter[i, j, c, o].
 
@@ -88,7 +84,7 @@ def _(op: Operation, grad: Tensor) -> list[Any]:
             conv2d_backprop_filter(x, shape_tensor(f), grad, **_attrs(op))]
 
 
-@define("Conv2DBackpropInput(input_sizes: int32, filter: T, out_backprop: T) -> output: T", T=FLOATS, **_ATTRS)
+@define("Conv2DBackpropInput(input_sizes: int32, filter: T, out_backprop: T) -> output: T", T=FLOATS, **CONV_ATTRS)
 def conv2d_backprop_input(input_sizes: Array, filter: Array, out_backprop: Array, *, op: Operation) -> Array:
     """The gradient of Conv2D with respect to its input of the dimensions `input_sizes` (4,)."""
     data_format = op.attrs["data_format"]
@@ -131,7 +127,7 @@ def _(op: Operation, grad: Tensor) -> list[Any]:
     return [None, conv2d_backprop_filter(grad, shape_tensor(f), dy, **_attrs(op)), conv2d(grad, f, **_attrs(op))]
 
 
-@define("Conv2DBackpropFilter(input: T, filter_sizes: int32, out_backprop: T) -> output: T", T=FLOATS, **_ATTRS)
+@define("Conv2DBackpropFilter(input: T, filter_sizes: int32, out_backprop: T) -> output: T", T=FLOATS, **CONV_ATTRS)
 def conv2d_backprop_filter(input: Array, filter_sizes: Array, out_backprop: Array, *, op: Operation) -> Array:
     """The gradient of Conv2D with respect to its filter of the dimensions `filter_sizes` (4,)."""
     data_format = op.attrs["data_format"]

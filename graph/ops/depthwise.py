@@ -9,12 +9,12 @@ from ..constant import constant_shape
 from ..define import Array, define
 from ..dtypes import FLOATS
 from ..errors import InvalidArgumentError
-from ..opdef import attr
 from ..operation import Operation, Tensor
 from ..samples import normal
 from ..shapes import TensorShape
 from .rules import ranked, shape_tensor
 from .window import (
+    CONV_ATTRS,
     Side,
     check_attrs,
     from_nhwc,
@@ -29,13 +29,9 @@ from .window import (
     windows,
 )
 
-_ATTRS: dict[str, Any] = {"strides": attr("list(int)"), "padding": attr("string"),
-                          "explicit_paddings": attr("list(int)", []),
-                          "data_format": "NHWC", "dilations": [1, 1, 1, 1]}
-
 
 def _attrs(op: Operation) -> dict[str, Any]:
-    return {name: op.attrs[name] for name in _ATTRS}
+    return {name: op.attrs[name] for name in CONV_ATTRS}
 
 
 def _check_depth(where: str, have: int | None, needed: int | None) -> None:
@@ -52,7 +48,7 @@ def _geometry(op: Operation, x: Array, filter_shape: Any, dy: Array | None) -> t
     return h, w
 
 
-@define("DepthwiseConv2dNative(input: T, filter: T) -> output: T", T=FLOATS, **_ATTRS)
+@define("DepthwiseConv2dNative(input: T, filter: T) -> output: T", T=FLOATS, **CONV_ATTRS)
 def depthwise_conv2d(input: Array, filter: Array, *, op: Operation) -> Array:
     """output[n, y, x, c * m + q] = sum over i, j of input[n, y*sy + i - py, x*sx + j - px, c] * filter[i, j, c, q]."""
     x = to_nhwc(op.attrs["data_format"], input)
@@ -83,7 +79,7 @@ def _(op: Operation, grad: Tensor) -> list[Any]:
 
 
 @define("DepthwiseConv2dNativeBackpropInput(input_sizes: int32, filter: T, out_backprop: T) -> output: T", T=FLOATS,
-        **_ATTRS)
+        **CONV_ATTRS)
 def depthwise_backprop_input(input_sizes: Array, filter: Array, out_backprop: Array, *, op: Operation) -> Array:
     """The gradient of DepthwiseConv2dNative with respect to its input of the dimensions `input_sizes` (4,)."""
     data_format = op.attrs["data_format"]
@@ -118,7 +114,7 @@ def _(op: Operation, grad: Tensor) -> list[Any]:
 
 
 @define("DepthwiseConv2dNativeBackpropFilter(input: T, filter_sizes: int32, out_backprop: T) -> output: T", T=FLOATS,
-        **_ATTRS)
+        **CONV_ATTRS)
 def depthwise_backprop_filter(input: Array, filter_sizes: Array, out_backprop: Array, *, op: Operation) -> Array:
     """The gradient of DepthwiseConv2dNative with respect to its filter of the dimensions `filter_sizes` (4,)."""
     data_format = op.attrs["data_format"]

@@ -13,7 +13,13 @@ import numpy as np
 
 from ..define import Array
 from ..errors import InvalidArgumentError, UnimplementedError
+from ..opdef import attr
 from ..shapes import TensorShape
+
+# The attrs of every convolution op, for ``define(..., **CONV_ATTRS)``.
+CONV_ATTRS: dict[str, Any] = {"strides": attr("list(int)"), "padding": attr("string"),
+                              "explicit_paddings": attr("list(int)", []),
+                              "data_format": "NHWC", "dilations": [1, 1, 1, 1]}
 
 
 @dataclass(frozen=True)
