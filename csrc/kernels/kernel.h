@@ -17,22 +17,32 @@
 // between steps except through Resources, so that one plan can be rebuilt at any time.
 #pragma once
 
+#include <exception>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/cancellation.h"
 #include "base/node.h"
 #include "base/simd.h"
 #include "kernels/resource.h"
 
 namespace rf {
 
+// What belongs to one run: dropped when the run ends, however it ends.
+struct RunState {
+  Cancellation cancellation;
+  Resources resources;  // of the step: tensor arrays, stacks
+};
+
 // One output of one node at run time. `tensor` points at `own`, or at a variable's value for ref outputs.
 struct Slot {
   Tensor* tensor = &own;
   Tensor own;
-  Variable* variable = nullptr;  // set on ref outputs
+  Variable* variable = nullptr;  // set on ref outputs, and on handles of resource variables
+  std::shared_ptr<Resource> resource;  // behind the handle of any other resource; goes wherever the handle goes
   DType dtype = DType::Invalid;
   void* planned = nullptr;       // the planner's memory for this output
   size_t planned_bytes = 0;
@@ -44,15 +54,17 @@ struct Slot {
 
 class Context {
  public:
-  Context(const Node& node, Slot* const* inputs, int num_inputs, Slot* outputs, int num_outputs, Resources& resources)
+  Context(const Node& node, Slot* const* inputs, int num_inputs, Slot* outputs, int num_outputs, Resources& resources,
+          RunState& run)
       : node_(node), inputs_(inputs), num_inputs_(num_inputs), outputs_(outputs), num_outputs_(num_outputs),
-        resources_(resources) {}
+        resources_(resources), run_(run) {}
 
   const Node& node() const { return node_; }
   int num_inputs() const { return num_inputs_; }
   int num_outputs() const { return num_outputs_; }
   DType output_dtype(int i) const { return output_slot(i).dtype; }
   Resources& resources() { return resources_; }
+  RunState& run() { return run_; }
 
   // FailedPrecondition where it is an uninitialised variable.
   const Tensor& input(int i) const {
@@ -92,6 +104,16 @@ class Context {
     outputs_[i].tensor = &variable.value;
   }
 
+  // The resource behind handle input i. InvalidArgument where it is of another type.
+  template <class R>
+  std::shared_ptr<R> resource(int i) const {
+    auto typed = std::dynamic_pointer_cast<R>(input_slot(i).resource);
+    if (__builtin_expect(!typed, 0)) wrong_resource(i);
+    return typed;
+  }
+  // Output i is a handle to a resource. It keeps the resource alive until the last reader of the handle is done.
+  void set_resource_output(int i, std::shared_ptr<Resource> resource) { output_slot(i).resource = std::move(resource); }
+
   // Temporary memory, 64-byte aligned, valid until this kernel returns; one block per call of the kernel
   // (a second call in the same step returns another). Kept from step to step by the calling thread.
   void* scratch(size_t bytes);
@@ -109,6 +131,7 @@ class Context {
   [[noreturn]] void missing(const char* what, int i, int count) const;
   [[noreturn]] void uninitialized(int i) const;
   [[noreturn]] void not_a_variable(int i) const;
+  [[noreturn]] void wrong_resource(int i) const;
 
   const Node& node_;
   Slot* const* inputs_;
@@ -116,11 +139,19 @@ class Context {
   Slot* outputs_;
   int num_outputs_;
   Resources& resources_;
+  RunState& run_;
   int scratch_used_ = 0;
 };
 
 using Kernel = std::function<void(Context&)>;
 using KernelFactory = Kernel (*)(const Node&);
+
+// A kernel that may have to wait for somebody else (queues, receives): it holds no thread meanwhile. It calls `done`
+// exactly once, from any thread, at once or later, with null or with what went wrong; the context lives until then.
+// What it waits for must end by itself when the run is cancelled (Context::run().cancellation), as Cancelled.
+using Done = std::function<void(std::exception_ptr)>;
+using AsyncKernel = std::function<void(Context&, Done)>;
+using AsyncKernelFactory = AsyncKernel (*)(const Node&);
 
 // How an output's memory may relate to the inputs'.
 enum class Sharing {
@@ -132,6 +163,7 @@ enum class Sharing {
 struct KernelEntry {
   KernelFactory make;
   Sharing sharing;
+  AsyncKernelFactory make_async = nullptr;  // set instead of `make` for asynchronous kernels
 };
 
 // The kernel of `op` for `dtype`; null where there is none. An entry registered for every dtype serves any.
@@ -144,6 +176,7 @@ std::vector<std::pair<std::string, std::vector<DType>>> registered_kernels();
 struct Registration {
   Registration(const char* op, const char* dtype_attr, Sharing sharing,
                std::vector<std::pair<DType, KernelFactory>> kernels);
+  Registration(const char* op, AsyncKernelFactory make);
 };
 
 #define RF_CONCAT_(a, b) a##b
@@ -171,5 +204,8 @@ std::vector<std::pair<DType, KernelFactory>> for_types(F make) {
 #define RF_KERNEL_ANY(OP, SHARING, FN)                                     \
   static const ::rf::Registration RF_CONCAT(registration_, __COUNTER__)(   \
       OP, "", ::rf::Sharing::SHARING, {{::rf::DType::Invalid, &FN}});
+
+// The asynchronous kernel FN (no template) for every dtype.
+#define RF_KERNEL_ASYNC(OP, FN) static const ::rf::Registration RF_CONCAT(registration_, __COUNTER__)(OP, &FN);
 
 }  // namespace rf

@@ -39,6 +39,11 @@ Registration::Registration(const char* op, const char* dtype_attr, Sharing shari
   }
 }
 
+Registration::Registration(const char* op, AsyncKernelFactory make) {
+  if (!registry()[op].by_dtype.emplace(DType::Invalid, KernelEntry{nullptr, Sharing::None, make}).second)
+    fail(Code::AlreadyExists, "two kernels of ", op);
+}
+
 const KernelEntry* find_kernel(const std::string& op, DType dtype) {
   auto it = registry().find(op);
   if (it == registry().end()) return nullptr;
@@ -96,6 +101,11 @@ void Context::uninitialized(int i) const {
 void Context::not_a_variable(int i) const {
   fail(Code::InvalidArgument, "[", node_.op, "] input ", i, " ('", node_.inputs[static_cast<size_t>(i)],
        "') must be a variable");
+}
+
+void Context::wrong_resource(int i) const {
+  fail(Code::InvalidArgument, "[", node_.op, "] input ", i, " ('", node_.inputs[static_cast<size_t>(i)],
+       "') is no handle to what this op works on. Fix: pass the output of the op that makes it");
 }
 
 }  // namespace rf

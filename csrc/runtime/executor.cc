@@ -3,12 +3,21 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <future>
 #include <new>
 
 #include "kernels/movers.h"
 #include "runtime/denormals.h"
 
 namespace rf {
+namespace {
+
+void clear(Slot& slot) {
+  slot.own = Tensor();
+  slot.resource.reset();
+}
+
+}  // namespace
 
 Executable::Executable(const void* graph_def, size_t bytes, std::shared_ptr<Resources> resources)
     : Executable(parse_graph(graph_def, bytes), std::move(resources)) {}
@@ -70,7 +79,7 @@ void Executable::make_steps() {
       add_step(p, fetch(p, static_cast<int>(i)));
     if (!released[i].empty()) {
       Kernel release = [slots = std::move(released[i])](Context&) {
-        for (Slot* slot : slots) slot->own = Tensor();
+        for (Slot* slot : slots) clear(*slot);
       };
       steps_.push_back({std::move(release), &p.node, nullptr, nullptr, 0, 0});
     }
@@ -85,8 +94,23 @@ void Executable::add_step(const PlanNode& p, Kernel kernel) {
   input_lists_.push_back(std::move(inputs));
 }
 
+// An asynchronous kernel on a straight line: nothing else could run meanwhile.
+Kernel Executable::waiting(AsyncKernel kernel) {
+  return [kernel = std::move(kernel)](Context& c) {
+    std::promise<void> done;
+    kernel(c, [&done](std::exception_ptr error) {
+      if (error)
+        done.set_exception(error);
+      else
+        done.set_value();
+    });
+    done.get_future().get();
+  };
+}
+
 Kernel Executable::make_kernel(const PlanNode& p) {
   try {
+    if (p.kernel->make_async) return waiting(p.kernel->make_async(p.node));
     return check_moved(p.node, p.kernel->make(p.node));
   } catch (Error& e) {
     if (e.node.empty()) e.node = p.node.name;
@@ -168,6 +192,7 @@ void Executable::plan_in_place(bool on) {
 }
 
 void Executable::release() {
+  run_state_.resources.reset("");
   for (Slot* slot : variable_reads_) slot->own = Tensor();
 }
 
@@ -185,7 +210,7 @@ std::vector<Tensor> Executable::run_with(const std::vector<Tensor>& feeds, Loop 
   };
   const auto failed = [&] {
     clean_up();
-    for (Slot* slot : fresh_) slot->own = Tensor();
+    for (Slot* slot : fresh_) clear(*slot);
     for (Tensor& t : results_) t = Tensor();
   };
   try {
@@ -211,7 +236,8 @@ std::vector<Tensor> Executable::run_with(const std::vector<Tensor>& feeds, Loop 
 std::vector<Tensor> Executable::run(const std::vector<Tensor>& feeds) {
   return run_with(feeds, [this](const Step*& at, const Step* end) {
     for (; at != end; ++at) {
-      Context context(*at->node, at->inputs, at->num_inputs, at->outputs, at->num_outputs, *resources_);
+      Context context(*at->node, at->inputs, at->num_inputs, at->outputs, at->num_outputs, *resources_,
+                      run_state_);
       at->kernel(context);
     }
   });
@@ -225,7 +251,8 @@ std::vector<Tensor> Executable::run_timed(const std::vector<Tensor>& feeds,
   return run_with(feeds, [&](const Step*& at, const Step* end) {
     auto before = Clock::now();
     for (; at != end; ++at) {
-      Context context(*at->node, at->inputs, at->num_inputs, at->outputs, at->num_outputs, *resources_);
+      Context context(*at->node, at->inputs, at->num_inputs, at->outputs, at->num_outputs, *resources_,
+                      run_state_);
       at->kernel(context);
       const auto now = Clock::now();
       const double us = std::chrono::duration<double, std::micro>(now - before).count();

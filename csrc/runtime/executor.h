@@ -59,6 +59,7 @@ class Executable {
   void make_slots();
   void make_steps();
   void add_step(const PlanNode& p, Kernel kernel);
+  static Kernel waiting(AsyncKernel kernel);
   Kernel make_kernel(const PlanNode& p);
   Kernel gate(const PlanNode& p);
   Kernel gated(const PlanNode& p, Kernel kernel);
@@ -73,6 +74,7 @@ class Executable {
   std::vector<Tensor> run_with(const std::vector<Tensor>& feeds, Loop loop);
 
   std::shared_ptr<Resources> resources_;
+  RunState run_state_;
   Plan plan_;
   Arena arena_;
   std::mutex mutex_;
