@@ -165,13 +165,15 @@ def check_attr(op_name: str, spec: Attr, value: Any) -> Any:
             kind = spec.kind[5:-1]
             if isinstance(value, (str, bytes)):
                 raise TypeError("a list is needed")
-            return [_normalise(kind, v) for v in value]
-        value = _normalise(spec.kind, value)
+            value = [_normalise(kind, v) for v in value]
+        else:
+            value = _normalise(spec.kind, value)
     except (TypeError, ValueError) as e:
         raise InvalidArgumentError(f"[{op_name}] attr '{spec.name}' must be {spec.kind}: got {value!r} ({e})") from e
-    if spec.allowed and value not in spec.allowed:
-        raise InvalidArgumentError(
-            f"[{op_name}] attr '{spec.name}' is {value}: must be one of {', '.join(map(str, spec.allowed))}")
+    for v in (value if isinstance(value, list) else [value]) if spec.allowed else ():
+        if v not in spec.allowed:
+            raise InvalidArgumentError(
+                f"[{op_name}] attr '{spec.name}' is {v}: must be one of {', '.join(map(str, spec.allowed))}")
     return value
 
 

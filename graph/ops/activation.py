@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..define import Array, define
-from ..dtypes import FLOATS, NUMBERS
+from ..define import Array, attr, define
+from ..dtypes import FLOATS, NUMBERS, float32
 from ..operation import Operation, Tensor
 from ..samples import distinct, normal, uniform
 from .rules import build, first_shape, merged_shape
@@ -62,7 +62,10 @@ _relu6_grad.gradient(lambda op, grad: [build("Relu6Grad", grad, op.inputs[1]), _
 
 
 # ---- LeakyRelu
-@define("LeakyRelu(features: T) -> activations: T", T=FLOATS, alpha=0.2, elementwise=True, shape=first_shape)
+_FLOATS = attr("type", float32, FLOATS)
+
+
+@define("LeakyRelu(features: T) -> activations: T", T=_FLOATS, alpha=0.2, elementwise=True, shape=first_shape)
 def leaky_relu(features: Array, *, alpha: float) -> Array:
     """activations = features where that is positive, else alpha * features"""
     return np.where(features > 0, features, np.asarray(alpha, features.dtype) * features)
@@ -73,7 +76,7 @@ def _(op: Operation, grad: Tensor) -> list[Tensor]:
     return [build("LeakyReluGrad", grad, op.inputs[0], alpha=op.attrs["alpha"])]
 
 
-@define("LeakyReluGrad(gradients: T, features: T) -> backprops: T", T=FLOATS, alpha=0.2, elementwise=True,
+@define("LeakyReluGrad(gradients: T, features: T) -> backprops: T", T=_FLOATS, alpha=0.2, elementwise=True,
         shape=merged_shape)
 def _leaky_relu_grad(gradients: Array, features: Array, *, alpha: float) -> Array:
     """backprops = gradients where features > 0, else alpha * gradients"""

@@ -16,13 +16,11 @@ from ..operation import Operation, Tensor
 from ..samples import normal, positive
 from ..shapes import TensorShape
 from .rules import ranked, same_dim
-from .window import from_nhwc, nhwc_dims, to_nhwc
+from .window import DATA_FORMAT, from_nhwc, nhwc_dims, to_nhwc
 
 
 def _channels(op: Operation, x: int, *vectors: int) -> TensorShape:
     """(channels,), which the image batch at flat input `x` and the vectors must agree on."""
-    if op.attrs["data_format"] not in ("NHWC", "NCHW"):
-        raise InvalidArgumentError(f"[{op.type}] 'data_format' must be NHWC or NCHW: got {op.attrs['data_format']!r}")
     if op.attrs["T"] is not op.attrs["U"]:
         raise InvalidArgumentError(f"[{op.type}] scale and statistics must have the dtype of the images: they are "
                                    f"{op.attrs['U']}, the images {op.attrs['T']}. Fix: rf.cast them")
@@ -34,7 +32,7 @@ def _channels(op: Operation, x: int, *vectors: int) -> TensorShape:
 
 @define("FusedBatchNormV3(x: T, scale: U, offset: U, mean: U, variance: U) -> y: T, batch_mean: U, batch_variance: U, "
         "reserve_space_1: U, reserve_space_2: U, reserve_space_3: U",
-        T=FLOATS, U=FLOATS, epsilon=0.0001, exponential_avg_factor=1.0, data_format="NHWC", is_training=True)
+        T=FLOATS, U=FLOATS, epsilon=0.0001, exponential_avg_factor=1.0, data_format=DATA_FORMAT, is_training=True)
 def fused_batch_norm(x: Array, scale: Array, offset: Array, mean: Array, variance: Array, *, epsilon: float,
                         exponential_avg_factor: float, data_format: str, is_training: bool) -> tuple[Array, ...]:
     """y = (x - m) / sqrt(v + epsilon) * scale + offset, per channel. x, y: (n, h, w, c); all else (c,).
@@ -80,7 +78,7 @@ def _(op: Operation, grad: Tensor | None, *others: Tensor | None) -> list[Any]:
 @define("FusedBatchNormGradV3(y_backprop: T, x: T, scale: U, reserve_space_1: U, reserve_space_2: U, "
         "reserve_space_3: U) -> x_backprop: T, scale_backprop: U, offset_backprop: U, reserve_space_4: U, "
         "reserve_space_5: U",
-        T=FLOATS, U=FLOATS, epsilon=0.0001, data_format="NHWC", is_training=True)
+        T=FLOATS, U=FLOATS, epsilon=0.0001, data_format=DATA_FORMAT, is_training=True)
 def fused_batch_norm_grad(y_backprop: Array, x: Array, scale: Array, reserve_space_1: Array, reserve_space_2: Array,
                           reserve_space_3: Array, *, epsilon: float, data_format: str,
                           is_training: bool) -> tuple[Array, ...]:

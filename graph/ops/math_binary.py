@@ -152,7 +152,7 @@ for _a, _b in PAIRS:
 pow_.sample(np.array([-2, -2, 0, 0, 3], np.float32), np.array([3, 2, 0, 2, -2], np.float32), gradient=False)
 
 
-@define("Maximum(x: T, y: T) -> z: T", T=NUMBERS, elementwise=True, commutative=True, shape=broadcast_shape)
+@define("Maximum(x: T, y: T) -> z: T", T=NUMBERS, elementwise=True, shape=broadcast_shape)
 def maximum(x: Array, y: Array) -> Array:
     """z = the larger of x and y; at a tie the gradient goes to x"""
     return np.maximum(x, y)
@@ -164,7 +164,7 @@ def _(op: Operation, grad: Tensor) -> list[Tensor]:
     return _selected(op, grad, x >= y)
 
 
-@define("Minimum(x: T, y: T) -> z: T", T=NUMBERS, elementwise=True, commutative=True, shape=broadcast_shape)
+@define("Minimum(x: T, y: T) -> z: T", T=NUMBERS, elementwise=True, shape=broadcast_shape)
 def minimum(x: Array, y: Array) -> Array:
     """z = the smaller of x and y; at a tie the gradient goes to x"""
     return np.minimum(x, y)

@@ -16,6 +16,9 @@ from ..samples import distinct, normal
 from ..shapes import TensorShape
 from .rules import build, ranked, shape_tensor
 from .window import (
+    ANY_PADDING,
+    DATA_FORMAT,
+    PADDING,
     Side,
     check_attrs,
     from_nhwc,
@@ -31,9 +34,9 @@ from .window import (
     windows,
 )
 
-_ATTRS: dict[str, Any] = {"ksize": attr("list(int)"), "strides": attr("list(int)"), "padding": attr("string"),
-                          "data_format": "NHWC"}
-_MAX_ATTRS: dict[str, Any] = {**_ATTRS, "explicit_paddings": attr("list(int)", []),
+_ATTRS: dict[str, Any] = {"ksize": attr("list(int)"), "strides": attr("list(int)"), "padding": PADDING,
+                          "data_format": DATA_FORMAT}
+_MAX_ATTRS: dict[str, Any] = {**_ATTRS, "padding": ANY_PADDING, "explicit_paddings": attr("list(int)", []),
                               "T": attr("type", dtypes.float32, FLOATS)}
 
 

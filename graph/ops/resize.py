@@ -7,7 +7,7 @@ import numpy as np
 
 from ..constant import constant_value
 from ..define import Array, define
-from ..dtypes import NUMBERS
+from ..dtypes import NUMBERS, float32, float64, int32
 from ..errors import InvalidArgumentError
 from ..operation import Operation, Tensor
 from ..samples import normal
@@ -15,6 +15,7 @@ from ..shapes import TensorShape
 from .rules import build, ranked
 
 _ATTRS: dict[str, Any] = {"T": NUMBERS, "align_corners": False, "half_pixel_centers": False}
+_GRAD_ATTRS: dict[str, Any] = {**_ATTRS, "T": (float32, float64, int32)}
 
 
 def _sources(n: int, wanted: int, align_corners: bool, half_pixel_centers: bool) -> Array:
@@ -67,7 +68,8 @@ def _image_size(images: Tensor) -> Any:
     return build("StridedSlice", build("Shape", images), [1], [3], [1])
 
 
-@define("ResizeNearestNeighborGrad(grads: T, size: int32) -> output: T", **_ATTRS, shape=_resized)
+@define("ResizeNearestNeighborGrad(grads: T, size: int32) -> output: T", **_GRAD_ATTRS,
+        shape=_resized)
 def resize_nearest_grad(grads: Array, size: Array, *, align_corners: bool, half_pixel_centers: bool,
                         op: Operation) -> Array:
     """The gradient with respect to images of `size` (2,): each of `grads` is added where its pixel came from."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..define import Array, attr, define
-from ..dtypes import DType, float32, float64, int8, int16, int32, int64, uint8, uint16
+from ..dtypes import NUMBERS, DType, float32, float64, int8, int16, int32, int64, string, uint8, uint16
 from ..errors import InvalidArgumentError
 from ..farmhash import fingerprint64
 from ..operation import Operation
@@ -128,7 +128,8 @@ decode_raw.sample(_words(b"\x00\x00\x00\x01\x05\x00\x00\x00"), out_type=int32)
 decode_raw.sample(_words(b"\x00\x00\x00"), out_type=int16)  # refused
 
 
-@define("DecodeCSV(records: string, record_defaults: [OUT_TYPE]) -> output: [OUT_TYPE]", OUT_TYPE=attr("list(type)"),
+@define("DecodeCSV(records: string, record_defaults: [OUT_TYPE]) -> output: [OUT_TYPE]",
+        OUT_TYPE=attr("list(type)", allowed=(*NUMBERS, string)),
         field_delim=",", use_quote_delim=True, na_value="", select_cols=attr("list(int)", []), differentiable=False)
 def decode_csv(records: Array, record_defaults: list[Array], *, field_delim: str, use_quote_delim: bool, na_value: str,
                select_cols: list[int]) -> list[Array]:

@@ -16,10 +16,14 @@ from ..errors import InvalidArgumentError, UnimplementedError
 from ..opdef import attr
 from ..shapes import TensorShape
 
+DATA_FORMAT = attr("string", "NHWC", ("NHWC", "NCHW"))
+PADDING = attr("string", allowed=("SAME", "VALID"))
+ANY_PADDING = attr("string", allowed=("SAME", "VALID", "EXPLICIT"))
+
 # The attrs of every convolution op, for ``define(..., **CONV_ATTRS)``.
-CONV_ATTRS: dict[str, Any] = {"strides": attr("list(int)"), "padding": attr("string"),
+CONV_ATTRS: dict[str, Any] = {"strides": attr("list(int)"), "padding": ANY_PADDING,
                               "explicit_paddings": attr("list(int)", []),
-                              "data_format": "NHWC", "dilations": [1, 1, 1, 1]}
+                              "data_format": DATA_FORMAT, "dilations": [1, 1, 1, 1]}
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,6 @@ def side(where: str, n: int, size: int, stride: int, dilation: int, padding: str
 
 def check_attrs(where: str, attrs: dict[str, Any], ksize: Sequence[int] | None = None) -> None:
     """Raises: InvalidArgumentError for wrong attrs, UnimplementedError for windows over N or C."""
-    if attrs["data_format"] not in ("NHWC", "NCHW"):
-        raise InvalidArgumentError(f"[{where}] 'data_format' must be NHWC or NCHW: got {attrs['data_format']!r}")
-    if attrs["padding"] not in ("SAME", "VALID", "EXPLICIT"):
-        raise InvalidArgumentError(f"[{where}] 'padding' must be SAME, VALID or EXPLICIT: got {attrs['padding']!r}")
     n, c = 0, attrs["data_format"].index("C")
     for name in ("strides", "ksize", "dilations"):
         values = attrs.get(name, [1, 1, 1, 1])
