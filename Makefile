@@ -27,7 +27,7 @@ ready_examples := $(VENV)/ready-examples
 ready_dev := $(VENV)/ready-dev
 endif
 
-.PHONY: help demo test test-slow build lint proto clean
+.PHONY: help demo test test-slow build lint proto ops clean
 .NOTPARALLEL:
 
 help:  ## show this list
@@ -59,6 +59,11 @@ proto:  ## generate graph_pb2; protoc 25, because its code runs on every protobu
 	build/protoc/bin/protoc -I ringflow/graph/proto=graph/proto --python_out=build --pyi_out=build \
 	    ringflow/graph/proto/graph.proto
 	cp build/ringflow/graph/proto/graph_pb2.py build/ringflow/graph/proto/graph_pb2.pyi graph/proto/
+
+ops: $(ready_dev)  ## generate graph/ops/ops.pbtxt from the op definitions
+	$(compile)
+	$(PYTHON) -m ringflow ops --pbtxt > build/ops.pbtxt
+	mv build/ops.pbtxt graph/ops/ops.pbtxt
 
 clean:  ## remove .venv and everything built
 	rm -rf $(VENV) build dist *.egg-info python/ringflow/*.so
