@@ -14,10 +14,11 @@ from .initializers import *  # noqa: F403
 from .operation import Operation, Tensor
 from .ops.api import *  # noqa: F403
 from .scopes import (
-    add_to_collection, colocate_with, control_dependencies, device, get_collection, get_collection_ref,
+    add_to_collection, colocate_with, container, control_dependencies, device, get_collection, get_collection_ref,
     name_scope,
 )
-from .session import Session, get_default_session
+from .run_options import *  # noqa: F403
+from .session import InteractiveSession, Session, get_default_session
 from .shapes import TensorShape
 from .text import graph_text
 from .variables import (

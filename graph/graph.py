@@ -1,7 +1,8 @@
 """Graph: a set of operations, the scopes in which they are made, and named collections.
 
-Building is single-threaded per graph. The default graph is a stack of contexts per thread; the bottom of the stack is
-one process-wide graph, as in TensorFlow.
+Building is single-threaded per graph (scopes are the graph's, not the thread's); other threads may run it meanwhile.
+The default graph is a stack of contexts per thread; the bottom of the stack is one process-wide graph, as in
+TensorFlow.
 """
 from __future__ import annotations
 
@@ -53,6 +54,8 @@ class Graph:
         self._devices: list[DeviceLike] = []
         self._controls: list[list[Operation]] = []
         self._colocate: list[str] = []
+        self._container = ""
+        self._lock = threading.RLock()  # held while a node is added or changed, and while a session copies nodes
         self._collections: dict[str, list[Any]] = {}
         self._finalized = False
         self._variable_scope: Any = None  # owned by variables.py
@@ -70,28 +73,36 @@ class Graph:
         Raises: InvalidArgumentError for wrong dtypes, attrs or shapes, with the line that made the node;
         GraphError when finalized or when an input is of another graph.
         """
-        self._check_not_finalized()
         op_def = op if isinstance(op, OpDef) else lookup(op)
-        try:
-            flat = list(inputs)
-            for t in flat:
-                if t.op.graph is not self:
-                    raise GraphError(f"[{op_def.name}] input {t.name!r} belongs to another graph. "
-                                     "Fix: build both under the same `with graph.as_default():`")
-            full = complete_attrs(op_def, flat, attrs or {})
-            check_inputs(op_def, flat, full)
-            unique = self._name_for(name or op_def.name)
-            controls = list(dict.fromkeys([*control_inputs, *self._current_controls(flat)]))
-            node = Operation(self, op_def, unique, flat, full, controls, "" if device is None else device)
-            if device is None and self._devices:
-                node.device = self._current_device(node)
-            if self._colocate and "_class" not in full:
-                full["_class"] = [f"loc:@{n}" for n in self._colocate[-1:]]
-            if infer_shapes:
-                infer(node)
-        except Error as e:
-            raise at_site(e, creation_site()) from None
-        self._add(node)
+        with self._lock:
+            self._check_not_finalized()
+            try:
+                node = self._new_operation(op_def, list(inputs), attrs or {}, name or op_def.name, control_inputs,
+                                           device)
+                if infer_shapes:
+                    infer(node)
+            except Error as e:
+                raise at_site(e, creation_site()) from None
+            self._add(node)
+            return node
+
+    def _new_operation(self, op_def: OpDef, inputs: list[Tensor], attrs: dict[str, Any], name: str,
+                       control_inputs: Sequence[Operation], device: str | None) -> Operation:
+        for t in inputs:
+            if t.op.graph is not self:
+                raise GraphError(f"[{op_def.name}] input {t.name!r} belongs to another graph. "
+                                 "Fix: build both under the same `with graph.as_default():`")
+        full = complete_attrs(op_def, inputs, attrs)
+        if self._container and op_def.stateful and full.get("container") == "":
+            full["container"] = self._container
+        check_inputs(op_def, inputs, full)
+        unique = self._name_for(name)
+        controls = list(dict.fromkeys([*control_inputs, *self._current_controls(inputs)]))
+        node = Operation(self, op_def, unique, inputs, full, controls, device or "")
+        if device is None and self._devices:
+            node.device = self._current_device(node)
+        if self._colocate and "_class" not in full:
+            full["_class"] = [f"loc:@{n}" for n in self._colocate[-1:]]
         return node
 
     def _add(self, node: Operation) -> None:
@@ -212,6 +223,16 @@ class Graph:
             yield
         finally:
             self._colocate.pop()
+
+    @contextlib.contextmanager
+    def container(self, name: str) -> Iterator[str]:
+        """Variables, queues and the like that are made inside live in the container `name` of a session, which
+        ``Session.clear`` empties. The innermost scope counts; "" is the unnamed container."""
+        old, self._container = self._container, name
+        try:
+            yield name
+        finally:
+            self._container = old
 
     @contextlib.contextmanager
     def as_default(self) -> Iterator[Graph]:

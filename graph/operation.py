@@ -5,10 +5,12 @@ it has run. A Tensor is output `index` of its operation; it holds no value.
 """
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from .device import DeviceSpec
 from .dtypes import DType
 from .errors import Error, GraphError, InvalidArgumentError
 from .opdef import OPS, OpDef
@@ -178,31 +180,49 @@ class Operation:
         """``Created at file:line.`` or '' where that is not known (an imported node)."""
         return f" Created at {self.site[0]}:{self.site[1]}." if self.site else ""
 
-    def _check_changeable(self) -> None:
-        self.graph._check_not_finalized()
-        if self.has_run:
-            raise GraphError(
-                f"[graph] operation {self.name!r} ({self.type}) has already run and may not be changed.{self.where} "
-                "Fix: make the change before the first session.run, or build a new operation", self.name)
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Around every change of this node: it must not have run, and no session copies it meanwhile."""
+        with self.graph._lock:
+            self.graph._check_not_finalized()
+            if self.has_run:
+                raise GraphError(
+                    f"[graph] operation {self.name!r} ({self.type}) has already run and may not be changed."
+                    f"{self.where} Fix: make the change before the first session.run, or build a new operation",
+                    self.name)
+            yield
 
     def _update_input(self, index: int, tensor: Tensor) -> None:
-        self._check_changeable()
-        old = self.inputs[index]
-        if old.dtype is not tensor.dtype:
-            raise InvalidArgumentError(
-                f"[{self.type}] input {index} of {self.name!r} is {old.dtype}, cannot become {tensor.dtype}")
-        self.inputs[index] = tensor
-        old.consumers.remove(self)
-        tensor.consumers.append(self)
+        with self._changing():
+            old = self.inputs[index]
+            if old.dtype is not tensor.dtype:
+                raise InvalidArgumentError(
+                    f"[{self.type}] input {index} of {self.name!r} is {old.dtype}, cannot become {tensor.dtype}")
+            self.inputs[index] = tensor
+            old.consumers.remove(self)
+            tensor.consumers.append(self)
 
     def _add_control_input(self, op: Operation) -> None:
-        self._check_changeable()
-        if op not in self.control_inputs:
-            self.control_inputs.append(op)
+        with self._changing():
+            if op not in self.control_inputs:
+                self.control_inputs.append(op)
+
+    def _add_control_inputs(self, ops: Iterable[Operation]) -> None:
+        for op in ops:
+            self._add_control_input(op)
+
+    def _remove_all_control_inputs(self) -> None:
+        with self._changing():
+            self.control_inputs.clear()
 
     def _set_attr(self, name: str, value: Any) -> None:
-        self._check_changeable()
-        self.attrs[name] = value
+        with self._changing():
+            self.attrs[name] = value
+
+    def _set_device(self, device: str) -> None:
+        """Raises: InvalidArgumentError where `device` is no device name."""
+        with self._changing():
+            self.device = str(DeviceSpec.parse(device))
 
     def __repr__(self) -> str:
         return f"<rf.Operation '{self.name}' type={self.type}>"

@@ -23,6 +23,11 @@ def colocate_with(op: Any) -> contextlib.AbstractContextManager[None]:
     return get_default_graph().colocate_with(op)
 
 
+def container(name: str) -> contextlib.AbstractContextManager[str]:
+    """See Graph.container."""
+    return get_default_graph().container(name)
+
+
 @contextlib.contextmanager
 def name_scope(name: str | None, default_name: str | None = None, values: Any = None) -> Iterator[str]:
     """See Graph.name_scope. `values` is accepted for compatibility."""

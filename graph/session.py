@@ -2,11 +2,13 @@
 
 ``run`` looks up a cached plan by (fetches, feeds); a plan holds one executable for each set of feed shapes. What
 executes is a backend: the C++ runtime where it is built (kernels/ registers it), the NumPy interpreter otherwise.
-Threads may share a session; building the graph meanwhile is the caller's affair.
+Threads may share a session, and sessions a graph. One thread may add to the graph meanwhile: making a plan and making
+a node exclude each other, and what has been planned may not be changed any more.
 """
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol
@@ -20,6 +22,7 @@ from .graph import Graph, GraphKeys, get_default_graph
 from .interpreter import Interpreter, State
 from .operation import Operation, Tensor, at_site
 from .passes import Program, extract, optimise, unfit_feed
+from .run_options import ConfigProto, checked_config, checked_options
 from .shapes import TensorShape
 
 Run = Callable[[Sequence[Any]], "list[Any]"]
@@ -40,7 +43,7 @@ class Backend(Protocol):
 class Reference:
     """The NumPy interpreter as a backend."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: ConfigProto) -> None:
         self.state = State()
 
     def compile(self, program: Program) -> Run:
@@ -50,7 +53,9 @@ class Reference:
         self.state.reset(container)
 
 
-BACKENDS: dict[str, Callable[[], Backend]] = {"reference": Reference}  # written at import only
+BACKENDS: dict[str, Callable[[ConfigProto], Backend]] = {"reference": Reference}  # written at import only
+
+_open: weakref.WeakSet[Session] = weakref.WeakSet()  # what Session.reset reaches
 
 
 class Session:
@@ -63,22 +68,21 @@ class Session:
 
     def __init__(self, target: str = "", graph: Graph | None = None, config: Any = None,
                  backend: str | None = None) -> None:
-        """Args: target: must be "" (ringflow runs in this process); graph: default the default graph; backend: "cpp" or
-        "reference" (default: "cpp" where it is built)."""
-        if target:
-            raise InvalidArgumentError(f"[Session] target {target!r}: there are no servers here. Fix: leave it out, "
-                                       "and start "
-                                       "several ranks with mpirun")
+        """Args: target: must be "" (ringflow runs in this process); graph: default the default graph; config: an
+        rf.ConfigProto; backend: "cpp" or "reference" (default: "cpp" where it is built)."""
+        _check_target(target)
+        self.config = checked_config(config)
         self._graph = graph if graph is not None else get_default_graph()
         name = backend or ("cpp" if "cpp" in BACKENDS else "reference")
         if name not in BACKENDS:
             raise InvalidArgumentError(f"[Session] no backend is named {name!r}: there are {', '.join(BACKENDS)}")
-        self.backend = BACKENDS[name]()
+        self.backend = BACKENDS[name](self.config)
         self._plans: dict[Any, _Plan] = {}
         self._started: set[Operation] = set()
         self._lock = threading.RLock()
         self._closed = False
         self._entered: list[Any] = []
+        _open.add(self)
 
     @property
     def graph(self) -> Graph:
@@ -89,10 +93,12 @@ class Session:
         """The values of `fetches`: a tensor, an operation (gives None), a variable or a name of one, or a list,
         tuple or dict of them.
 
-        `feed_dict`: tensor (or its name) -> value; any tensor can be fed.
+        `feed_dict`: tensor (or its name) -> value; any tensor can be fed. `options`: an rf.RunOptions.
         Raises: InvalidArgumentError for wrong feeds or fetches and failing kernels, FailedPreconditionError for an
         uninitialised variable, each with the node's name and the line that made it.
         """
+        if options is not None:
+            checked_options(options)
         feeds = feed_dict or {}
         key = (key_of(fetches), tuple(feeds))
         plan = self._plans.get(key)
@@ -136,10 +142,11 @@ class Session:
 
     def _compile(self, plan: _Plan, shapes: Sequence[TensorShape | None]) -> Run:
         with self._lock:
-            program = extract(self._graph, plan.fetches.tensors, plan.fetches.operations, plan.feeds, shapes, self)
-            optimise(program)
-            for op in program.source_ops:
-                op.has_run = True
+            with self._graph._lock:  # nobody changes a node between its copying and its being marked
+                program = extract(self._graph, plan.fetches.tensors, plan.fetches.operations, plan.feeds, shapes, self)
+                for op in program.source_ops:
+                    op.has_run = True
+            optimise(program, least=self.config.graph_options.optimizer_options.opt_level < 0)
             self._run_first(program)
             return self.backend.compile(program)
 
@@ -162,9 +169,10 @@ class Session:
             self._closed = True
             self._plans.clear()
             self.backend.reset("")
+            _open.discard(self)
 
-    def reset(self, container: str = "") -> None:
-        """Forgets the variables of `container` (default: the unnamed one).
+    def clear(self, container: str = "") -> None:
+        """Forgets the variables, queues and the like of `container` (default: the unnamed one). The session stays open.
 
         What ran once before the first run of a plan, such as the broadcast of initial values, runs again.
         """
@@ -173,6 +181,17 @@ class Session:
             self._started.clear()
             for plan in self._plans.values():
                 plan.forget()
+
+    @staticmethod
+    def reset(target: str = "", containers: Sequence[str] | None = None, config: Any = None) -> None:
+        """Clears `containers` (default: the unnamed one) of every open session of this process and closes them all.
+
+        Raises: InvalidArgumentError for a target other than ""."""
+        _check_target(target)
+        for session in list(_open):
+            for container in containers or ("",):
+                session.clear(container)
+            session.close()
 
     def as_default(self) -> _Default:
         """A context in which ``tensor.eval()`` and ``operation.run()`` use this session; it stays open afterwards."""
@@ -189,6 +208,27 @@ class Session:
         self._entered.pop().__exit__(kind, value, trace)
         if not self._entered:
             self.close()
+
+
+class InteractiveSession(Session):
+    """A session that is the default from its making until it is closed: for the interpreter's prompt."""
+
+    def __init__(self, target: str = "", graph: Graph | None = None, config: Any = None,
+                 backend: str | None = None) -> None:
+        super().__init__(target, graph, config, backend)
+        self._default = self.as_default()
+        self._default.__enter__()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._default.__exit__(None, None, None)
+        super().close()
+
+
+def _check_target(target: str) -> None:
+    if target:
+        raise InvalidArgumentError(f"[Session] target {target!r}: there are no servers here. Fix: leave it out, and "
+                                   "start several ranks with mpirun")
 
 
 class _Plan:

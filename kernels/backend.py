@@ -11,6 +11,7 @@ from ringflow import _core
 from ringflow.graph import errors
 from ringflow.graph.errors import Error
 from ringflow.graph.passes import Program
+from ringflow.graph.run_options import ConfigProto
 from ringflow.graph.session import BACKENDS, Run
 from ringflow.graph.wire import to_graph_def
 
@@ -23,7 +24,7 @@ def typed(error: _core.Error) -> Error:
 class CppBackend:
     """Compiles programs with the C++ runtime."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: ConfigProto) -> None:
         self.resources = _core.Resources()
 
     def compile(self, program: Program) -> Run:

@@ -1,4 +1,4 @@
-"""Session.reset forgets variables, not the communicator."""
+"""Session.clear forgets variables, not the communicator."""
 import numpy as np
 import ringflow as rf
 from ringflow.collectives import loopback
@@ -19,7 +19,7 @@ def test_ranks_train_on_after_a_reset():
                 session.run(step, feeds)
                 session.run([step, loss], feeds)
                 weights.append(session.run(rf.trainable_variables()))
-                session.reset()
+                session.clear()
             return weights
 
     results = loopback.run(2, body)

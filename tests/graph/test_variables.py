@@ -67,6 +67,6 @@ def test_values_survive_and_reset_forgets(session):
     session.run(v.initializer)
     session.run(v.assign_add(1.0))
     assert session.run(v) == 3.0
-    session.reset()
+    session.clear()
     with pytest.raises(rf.errors.FailedPreconditionError):
         session.run(v)
