@@ -46,7 +46,8 @@ def gradients(ys: Any, xs: Any, grad_ys: Any = None, name: str = "gradients", st
     if len(seeds) != len(y_list):
         raise InvalidArgumentError(f"[gradients] {len(y_list)} ys but {len(seeds)} grad_ys")
 
-    with graph.as_default(), graph.name_scope(name):
+    with graph.as_default(), graph.name_scope(name) as scope:
+        graph.gradient_source = scope.rstrip("/")
         pending: dict[Tensor, list[Any]] = {}
         for y, seed in zip(y_list, seeds):
             pending.setdefault(y, []).append(_seed(y, seed))

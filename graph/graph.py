@@ -60,6 +60,7 @@ class Graph:
         self._finalized = False
         self._variable_scope: Any = None  # owned by variables.py
         self.seed: int | None = None
+        self.gradient_source = ""  # the scope of the last call of gradients(): names the gradients of tensor arrays
         self.version = 0  # grows with every change
 
     # ---- building

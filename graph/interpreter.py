@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .errors import Error, FailedPreconditionError, InternalError
+from .errors import Error, FailedPreconditionError, InternalError, InvalidArgumentError
 from .graph import Graph
 from .operation import Operation
 
@@ -58,6 +58,8 @@ def evaluate(op: Operation, inputs: Sequence[Any], state: State | None = None) -
         span = inputs[op.span(arg.name)]
         if not arg.is_ref and arg.dtype is not dtypes.resource:
             span = [x.read() if isinstance(x, Ref) else x for x in span]
+        elif arg.dtype is dtypes.resource:
+            _check_handle(op, arg.name, span[0])
         args.append(list(span) if arg.is_list else span[0])
     attrs: dict[str, Any] = {}
     for name in definition.reference_attrs:
@@ -76,6 +78,13 @@ def evaluate(op: Operation, inputs: Sequence[Any], state: State | None = None) -
                             f"{len(op.outputs)}", op.name)
     return [r if isinstance(r, Ref) or not t.dtype.size else np.asarray(r, t.dtype.as_numpy_dtype)
             for r, t in zip(results, op.outputs)]
+
+
+def _check_handle(op: Operation, arg: str, handle: Any) -> None:
+    """Raises: InvalidArgumentError where the handle is to something else than the reference's annotation says."""
+    wanted = op.op_def.reference.__annotations__.get(arg, "Any")
+    if wanted != "Any" and wanted not in (c.__name__ for c in type(handle).__mro__):
+        raise InvalidArgumentError(f"[{op.type}] '{arg}' is a handle to a {type(handle).__name__}, needed {wanted}", op.name)
 
 
 class Interpreter:

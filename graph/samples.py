@@ -1,7 +1,8 @@
 """Sample inputs of an op, from which its tests are generated.
 
 ``matmul.sample(normal(2, 3), normal(3, 4), transpose_a=False)``. An input is a generator made here (drawn for each
-dtype under test), a NumPy array taken as it is, or a list of those for a list input.
+dtype under test), a NumPy array taken as it is, or a list of those for a list input; or ``Made``, where it is a handle
+to something other than a variable.
 """
 from __future__ import annotations
 
@@ -24,6 +25,16 @@ class Random:
 
     def __call__(self, rng: np.random.Generator, dtype: DType) -> Any:
         return np.asarray(self.draw(rng, dtype)).astype(dtype.as_numpy_dtype)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A handle that other nodes make: ``build(attrs)`` adds them to the default graph and returns the handle's tensor.
+
+    `attrs` are those of the op under test; it runs after all nodes that take the handle (a push before a pop).
+    """
+
+    build: Callable[[dict[str, Any]], Any]
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,10 @@ from . import (
     softmax as softmax,
     sparse as sparse,
     sparse_segment as sparse_segment,
+    stacks as stacks,
     state as state,
     strings as strings,
     summary as summary,
+    tensor_array as tensor_array,
     training as training,
 )

@@ -132,7 +132,8 @@ def _written(op: Operation) -> list[Operation]:
                 source = t.op
                 while source.inputs and _names_variable(source.inputs[0]):
                     source = source.inputs[0].op
-                variables.append(source)
+                if source.type in _VARIABLES:  # what is behind other handles orders itself
+                    variables.append(source)
     return variables
 
 

@@ -13,7 +13,7 @@ from ringflow.graph.interpreter import Ref, State, evaluate
 from ringflow.graph.opdef import OPS, REQUIRED
 from ringflow.graph.operation import Operation
 from ringflow.graph.ops.cast import bfloat16_to_float32, float32_to_bfloat16
-from ringflow.graph.samples import Random
+from ringflow.graph.samples import Made, Random
 from ringflow.graph.shapes import TensorShape
 
 FED_BY_RUNS = {"Placeholder", "_Arg", "_Retval"}  # the session takes these away before anything executes
@@ -58,7 +58,7 @@ class Case:
         return flat
 
     def arrays(self) -> list[Any]:
-        """One array for each flat input; the same at every call."""
+        """One array for each flat input, the same at every call; a scalar stands for a handle."""
         rng = np.random.default_rng(zlib.crc32(f"{self.op.name}-{self.number}".encode()))
         arrays = [
             _array(value, self._dtype(arg, value), rng) for arg, value in zip(self.input_args(), self.flat_inputs())
@@ -96,7 +96,24 @@ class Case:
 
     def build(self, graph: Graph, inputs: list[Any]) -> Operation:
         """A node of this case on `inputs`, tensors of `graph`."""
-        return graph.create_op(self.op, inputs, self.node_attrs(), "node")
+        before = [op for t, v in zip(inputs, self.flat_inputs()) if isinstance(v, Made) for op in t.consumers]
+        return graph.create_op(self.op, inputs, self.node_attrs(), "node", control_inputs=before)
+
+    def _make_handles(self, sources: list[Any], values: list[Any], state: State) -> None:
+        """Puts what the handles of ``Made`` inputs stand for into `values`: runs the nodes that these inputs added."""
+        handles = [i for i, v in enumerate(self.flat_inputs()) if isinstance(v, Made)]
+        given = {t.op for i, t in enumerate(sources) if i not in handles}
+        done: dict[Operation, list[Any]] = {}
+        for op in sources[0].graph.get_operations() if handles else ():
+            if op not in given and op.name != "node":
+                done[op] = evaluate(op, [done[t.op][t.index] for t in op.inputs], state)
+        for i in handles:
+            values[i] = done[sources[i].op][sources[i].index]
+
+    def variables(self) -> list[bool]:
+        """Which flat inputs are references or handles to variables."""
+        return [names_variable(arg) and not isinstance(value, Made)
+                for arg, value in zip(self.input_args(), self.flat_inputs())]
 
     def refused(self) -> ValueError | None:
         """The error that the reference or the shape rule raises for these inputs; None where they are fine."""
@@ -112,17 +129,18 @@ class Case:
         arrays = self.arrays()
         sources = source_nodes(graph, self, arrays, [a.shape for a in arrays])
         op = self.build(graph, sources)
-        refs = [i for i, arg in enumerate(self.input_args()) if names_variable(arg)]
+        refs = [i for i, is_variable in enumerate(self.variables()) if is_variable]
         values: list[Any] = list(arrays)
         for i in refs:
             values[i] = Ref(state, "", f"v{i}")
             values[i].value = arrays[i].copy()
+        self._make_handles(sources, values, state)
         outputs = evaluate(op, values, state)
         return ([o.value if isinstance(o, Ref) else o for o in outputs], [values[i].value for i in refs])
 
 
 def names_variable(arg: Any) -> bool:
-    """Whether the argument is a reference or a handle."""
+    """Whether the argument is a reference or a handle (to a variable, unless the sample says what it is)."""
     return arg.is_ref or arg.dtype is dtypes.resource
 
 
@@ -132,6 +150,10 @@ def source_nodes(graph: Graph, case: Case, arrays: list[Any], shapes: list[Any],
     tensors = []
     for i, (arg, array, value) in enumerate(zip(case.input_args(), arrays, case.flat_inputs())):
         dtype = case._dtype(arg, value)
+        if isinstance(value, Made):
+            with graph.as_default():
+                tensors.append(value.build(case.node_attrs()))
+            continue
         if names_variable(arg):
             kind = "VariableV2" if arg.is_ref else "VarHandleOp"
             node = graph.create_op(kind, [], {"shape": TensorShape(array.shape), "dtype": dtype}, f"v{i}")
@@ -144,6 +166,8 @@ def source_nodes(graph: Graph, case: Case, arrays: list[Any], shapes: list[Any],
 
 
 def _array(value: Any, dtype: DType, rng: np.random.Generator) -> Any:
+    if isinstance(value, Made):
+        return np.zeros((), np.float32)
     if dtype is dtypes.bfloat16:
         plain = value(rng, dtypes.float32) if isinstance(value, Random) else np.asarray(value, np.float32)
         return float32_to_bfloat16(plain)
@@ -158,7 +182,7 @@ def as_plain(array: Any) -> Any:
 
 def _holds(dtype: DType, value: Any) -> bool:
     """Whether `dtype` holds the array `value` exactly."""
-    if isinstance(value, Random) or dtype.kind in "sh":
+    if isinstance(value, (Random, Made)) or dtype.kind in "sh":
         return True
     array = np.asarray(value)
     if array.dtype == object:
