@@ -20,6 +20,7 @@ from .scopes import (
 from .run_options import *  # noqa: F403
 from .session import InteractiveSession, Session, get_default_session
 from .shapes import TensorShape
+from .tensor_array import TensorArray
 from .text import graph_text
 from .variables import (
     AUTO_REUSE, Variable, VariableScope, get_variable, get_variable_scope, global_variables,

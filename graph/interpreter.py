@@ -84,7 +84,8 @@ def _check_handle(op: Operation, arg: str, handle: Any) -> None:
     """Raises: InvalidArgumentError where the handle is to something else than the reference's annotation says."""
     wanted = op.op_def.reference.__annotations__.get(arg, "Any")
     if wanted != "Any" and wanted not in (c.__name__ for c in type(handle).__mro__):
-        raise InvalidArgumentError(f"[{op.type}] '{arg}' is a handle to a {type(handle).__name__}, needed {wanted}", op.name)
+        raise InvalidArgumentError(f"[{op.type}] '{arg}' is a handle to a {type(handle).__name__}, needed {wanted}",
+                                   op.name)
 
 
 class Interpreter:
