@@ -300,11 +300,11 @@ class Graph:
     def collection_names(self) -> list[str]:
         return sorted(self._collections)
 
-    def as_graph_def(self) -> Any:
-        """This graph as a GraphDef message."""
+    def as_graph_def(self, add_shapes: bool = False) -> Any:
+        """This graph as a GraphDef message. `add_shapes`: with the attr ``_output_shapes`` on every node."""
         from .wire import to_graph_def
 
-        return to_graph_def(self)
+        return to_graph_def(self, shapes=add_shapes)
 
 
 def complete_attrs(op_def: OpDef, inputs: Sequence[Tensor], given: dict[str, Any]) -> dict[str, Any]:

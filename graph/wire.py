@@ -187,16 +187,18 @@ def node_to_proto(op: Operation, out: Any) -> None:
         attr_to_proto(spec.kind if spec else kind_of(value), value, out.attr[key], op.attrs.get("dtype"))
 
 
-def to_graph_def(graph: Graph, ops: Iterable[Operation] | None = None, annotate: bool = False) -> Any:
-    """The graph (or some of its operations) as a GraphDef message. `annotate`: with ``_output_shapes`` and
-    ``_output_dtypes`` on every node, as the runtime wants it."""
+def to_graph_def(graph: Graph, ops: Iterable[Operation] | None = None, annotate: bool = False,
+                 shapes: bool = False) -> Any:
+    """The graph (or some of its operations) as a GraphDef message. `shapes`: with ``_output_shapes`` on every node;
+    `annotate`: with ``_output_dtypes`` too, as the runtime wants it."""
     message = pb.GraphDef()
     message.versions.producer = PRODUCER
     for op in graph.get_operations() if ops is None else ops:
         node = message.node.add()
         node_to_proto(op, node)
-        if annotate:
+        if shapes or annotate:
             attr_to_proto("list(shape)", [t.shape for t in op.outputs], node.attr["_output_shapes"])
+        if annotate:
             numbers: Any = node.attr["_output_dtypes"].list
             numbers.SetInParent()
             numbers.type.extend([t.dtype.enum + (100 if t.is_ref else 0) for t in op.outputs])

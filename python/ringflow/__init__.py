@@ -24,4 +24,5 @@ from ringflow.collectives import (
 )
 from ringflow.graph import errors as errors, initializers as initializers, nn as nn
 from ringflow.graph.api import *  # noqa: F403
+from ringflow.train import summary as summary
 from ringflow.version import __version__ as __version__
