@@ -9,6 +9,7 @@ from ringflow.graph.errors import GraphError, InvalidArgumentError
 from ringflow.graph.graph import Graph
 from ringflow.graph.operation import Operation, at_site
 from ringflow.graph.passes import Program
+from ringflow.graph.passes.place import TOGETHER
 
 from .communicator import Communicator, _core
 from .world import current
@@ -16,6 +17,8 @@ from .world import current
 COLLECTIVE_OPS = frozenset({"CollectiveReduce", "CollectiveBcast", "CollectiveGather", "_BucketReduce", "_BucketWait",
                             "ShardMean", "ShardConcat", "_ExactMaxima", "_ExactSum", "_ShareVariable"})
 OF_SHARDS = frozenset({"_ExactMaxima", "_ExactSum"})  # inputs and attrs N and rows follow from the rank's own shards
+
+TOGETHER |= COLLECTIVE_OPS  # one device, so that they happen in one order
 
 _COLLECTION = "communicator"
 

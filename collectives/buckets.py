@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ringflow.graph import config
+from ringflow.graph.costs import estimated_seconds
 from ringflow.graph.operation import Operation
 from ringflow.graph.passes import Program
 from ringflow.graph.topology import predecessors, topological_order
 
 from .attach import COLLECTIVE_OPS, communicator_of
 from .communicator import Communicator
-from .costs import estimated_seconds, link_of
+from .costs import link_of
 from .ops import BUCKETED, reduction_of
 from .schedule import boundaries, fixed
 

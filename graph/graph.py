@@ -53,7 +53,7 @@ class Graph:
         self._scope = ""
         self._devices: list[DeviceLike] = []
         self._controls: list[list[Operation]] = []
-        self._colocate: list[str] = []
+        self._colocate: list[Operation] = []
         self._container = ""
         self._lock = threading.RLock()  # held while a node is added or changed, and while a session copies nodes
         self._collections: dict[str, list[Any]] = {}
@@ -102,8 +102,10 @@ class Graph:
         node = Operation(self, op_def, unique, inputs, full, controls, device or "")
         if device is None and self._devices:
             node.device = self._current_device(node)
+        for other in self._colocate:
+            node.device = other.device or node.device
         if self._colocate and "_class" not in full:
-            full["_class"] = [f"loc:@{n}" for n in self._colocate[-1:]]
+            full["_class"] = sorted({c for other in self._colocate for c in other.colocation_groups()})
         return node
 
     def _add(self, node: Operation) -> None:
@@ -173,7 +175,8 @@ class Graph:
     # ---- scopes
     @contextlib.contextmanager
     def device(self, device: DeviceLike) -> Iterator[None]:
-        """Operations made inside are placed on `device`; a partial name is completed by the enclosing scope."""
+        """Operations made inside are placed on `device`: a name, a DeviceSpec or a function of the operation that gives
+        one. A partial name is completed by the enclosing scopes; None hides them."""
         if isinstance(device, str):
             device = DeviceSpec.parse(device)
         self._devices.append(device)
@@ -216,14 +219,21 @@ class Graph:
         return [op for group in self._controls for op in group if op not in direct]
 
     @contextlib.contextmanager
-    def colocate_with(self, op: Any) -> Iterator[None]:
-        """Operations made inside are kept on the device of `op`."""
-        element = self.as_graph_element(op)
-        self._colocate.append((element.op if isinstance(element, Tensor) else element).name)
+    def colocate_with(self, op: Any, ignore_existing: bool = False) -> Iterator[None]:
+        """Operations made inside are kept on the device of `op`, whatever device scopes say outside. Scopes nest and
+        add up; with `ignore_existing` the outer ones do not count, and `op` may be None."""
+        old = self._colocate, self._devices
+        if op is None and not ignore_existing:
+            raise InvalidArgumentError("[colocate_with] op is None. Fix: name one, or pass ignore_existing=True")
+        added = []
+        if op is not None:
+            element = self.as_graph_element(op)
+            added.append(element.op if isinstance(element, Tensor) else element)
+        self._colocate, self._devices = [*([] if ignore_existing else self._colocate), *added], []
         try:
             yield
         finally:
-            self._colocate.pop()
+            self._colocate, self._devices = old
 
     @contextlib.contextmanager
     def container(self, name: str) -> Iterator[str]:

@@ -158,6 +158,10 @@ class Operation:
         except KeyError:
             raise InvalidArgumentError(f"[{self.type}] operation {self.name!r} has no attr {name!r}") from None
 
+    def colocation_groups(self) -> list[str]:
+        """``loc:@name`` of the operations that this one is kept with: its own where there are none."""
+        return self.attrs.get("_class") or [f"loc:@{self.name}"]
+
     def span(self, arg: str) -> slice:
         """Where the input named `arg` lies in `inputs`."""
         start = 0

@@ -18,9 +18,9 @@ def control_dependencies(inputs: Iterable[Any] | None) -> contextlib.AbstractCon
     return get_default_graph().control_dependencies(inputs)
 
 
-def colocate_with(op: Any) -> contextlib.AbstractContextManager[None]:
+def colocate_with(op: Any, ignore_existing: bool = False) -> contextlib.AbstractContextManager[None]:
     """See Graph.colocate_with."""
-    return get_default_graph().colocate_with(op)
+    return get_default_graph().colocate_with(op, ignore_existing)
 
 
 def container(name: str) -> contextlib.AbstractContextManager[str]:

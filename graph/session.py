@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
 
 from .define import to_array
+from .device import DeviceAttributes, local_devices
 from .errors import Error, GraphError, InvalidArgumentError
 from .fetches import Fetches, key_of
 from .graph import Graph, GraphKeys, get_default_graph
 from .interpreter import Interpreter, State
 from .operation import Operation, Tensor, at_site
-from .passes import Program, extract, optimise, unfit_feed
+from .passes import Program, extract, log_placement, optimise, place, unfit_feed
 from .run_options import ConfigProto, checked_config, checked_options
 from .shapes import TensorShape
 
@@ -39,9 +40,18 @@ class Backend(Protocol):
     def reset(self, container: str) -> None:
         """Forgets the variables of a container."""
 
+    @property
+    def device_types(self) -> Mapping[str, int]:
+        """What kinds of devices there are, and which are preferred: the higher, the more."""
+
+    def supports(self, op: Operation, device_type: str) -> bool:
+        """Whether there is a kernel for `op` on devices of that type."""
+
 
 class Reference:
-    """The NumPy interpreter as a backend."""
+    """The NumPy interpreter as a backend. Its devices are names."""
+
+    device_types = {"CPU": 60}
 
     def __init__(self, config: ConfigProto) -> None:
         self.state = State()
@@ -51,6 +61,9 @@ class Reference:
 
     def reset(self, container: str) -> None:
         self.state.reset(container)
+
+    def supports(self, op: Operation, device_type: str) -> bool:
+        return True
 
 
 BACKENDS: dict[str, Callable[[ConfigProto], Backend]] = {"reference": Reference}  # written at import only
@@ -77,6 +90,7 @@ class Session:
         if name not in BACKENDS:
             raise InvalidArgumentError(f"[Session] no backend is named {name!r}: there are {', '.join(BACKENDS)}")
         self.backend = BACKENDS[name](self.config)
+        self._devices = local_devices(self.config.device_count, self.backend.device_types)
         self._plans: dict[Any, _Plan] = {}
         self._started: set[Operation] = set()
         self._lock = threading.RLock()
@@ -87,6 +101,10 @@ class Session:
     @property
     def graph(self) -> Graph:
         return self._graph
+
+    def list_devices(self) -> list[DeviceAttributes]:
+        """The devices that operations of this session may be on, preferred ones first."""
+        return [DeviceAttributes(d.name, d.spec.device_type or "", 0, d.incarnation) for d in self._devices]
 
     # ---- running
     def run(self, fetches: Any, feed_dict: Any = None, options: Any = None, run_metadata: Any = None) -> Any:
@@ -146,6 +164,9 @@ class Session:
                 program = extract(self._graph, plan.fetches.tensors, plan.fetches.operations, plan.feeds, shapes, self)
                 for op in program.source_ops:
                     op.has_run = True
+            place(program, self._devices, self.backend.supports, self.config.allow_soft_placement)
+            if self.config.log_device_placement:
+                log_placement(program, self._devices)
             optimise(program, least=self.config.graph_options.optimizer_options.opt_level < 0)
             self._run_first(program)
             return self.backend.compile(program)

@@ -4,16 +4,19 @@ The same bytes run from C++ alone. Variables live in a `_core.Resources` of the 
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ringflow import _core
 from ringflow.graph import errors
 from ringflow.graph.errors import Error
+from ringflow.graph.operation import Operation
 from ringflow.graph.passes import Program
 from ringflow.graph.run_options import ConfigProto
 from ringflow.graph.session import BACKENDS, Run
 from ringflow.graph.wire import to_graph_def
+
+from . import registry
 
 
 def typed(error: _core.Error) -> Error:
@@ -56,6 +59,13 @@ class CppBackend:
 
     def reset(self, container: str) -> None:
         self.resources.reset(container)
+
+    @property
+    def device_types(self) -> Mapping[str, int]:
+        return registry.DEVICES
+
+    def supports(self, op: Operation, device_type: str) -> bool:
+        return registry.find(op, device_type) is not None
 
 
 BACKENDS["cpp"] = CppBackend

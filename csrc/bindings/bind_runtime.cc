@@ -196,6 +196,7 @@ void bind_runtime(py::module_& m) {
       .def("num_steps", &Executable::num_steps);
 
   m.def("kernels", &kernels, "(op, [dtype names]) of every kernel; no names: any dtype.");
+  m.def("kernel_dtype_attr", &dtype_attr, py::arg("op"), "The attr that selects the kernel of an op; '' where none does.");
   m.def("parse", &parse, py::arg("graph_def"), "The number of nodes of a GraphDef whose inputs all resolve.");
   m.def("isa", [] { return name_of(isa()); }, "The instruction set that the kernels use.");
   m.def("limit_isa", &limit_isa_by_name, py::arg("name"), "Caps isa() at 'baseline', 'avx2' or 'avx512'.");

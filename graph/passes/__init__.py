@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from ..errors import InternalError
 from . import cse, dead, fold, order, simplify, verify
+from .place import log_placement, place
 from .program import Program, extract, unfit_feed
 
 Pass = Callable[[Program], None]
@@ -50,4 +51,4 @@ def optimise(program: Program, trace: Callable[[str, Program], None] | None = No
     return program
 
 
-__all__ = ["OPTIONAL", "PASSES", "Program", "extract", "optimise", "register", "unfit_feed"]
+__all__ = ["OPTIONAL", "PASSES", "Program", "extract", "log_placement", "optimise", "place", "register", "unfit_feed"]

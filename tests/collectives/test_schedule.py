@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import ringflow as rf
 from ringflow.collectives import buckets, loopback, report
-from ringflow.collectives.costs import Link, estimated_seconds, link_of
+from ringflow.collectives.costs import Link, link_of
 from ringflow.collectives.schedule import boundaries, fixed, timeline
+from ringflow.graph.costs import estimated_seconds
 from ringflow.graph.errors import InvalidArgumentError, UnimplementedError
 
 
