@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .control_types import CONTROL_FLOW
 from .dtypes import INDEX
 from .operation import Tensor
 from .shapes import UNKNOWN, TensorShape
@@ -32,6 +33,9 @@ def _value(tensor: Tensor, depth: int) -> Any:
         if not shape.is_fully_defined():
             return None
         return np.array(shape.num_elements() if op.type == "Size" else shape.known, dtype)
+    if op.type in CONTROL_FLOW:
+        invariant = op.type == "Switch" or (op.type == "Enter" and op.attrs["is_constant"])
+        return _value(op.inputs[0], depth + 1) if invariant and tensor.index < 2 else None
     if op.op_def.stateful or not op.inputs or op.control_inputs:
         return None
     size = tensor.shape.num_elements()

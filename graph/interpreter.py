@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
+from .control_types import CONTROL_FLOW, DEAD
 from .errors import Error, FailedPreconditionError, InternalError, InvalidArgumentError
 from .graph import Graph
 from .operation import Operation
@@ -55,11 +56,13 @@ def evaluate(op: Operation, inputs: Sequence[Any], state: State | None = None) -
     definition = op.op_def
     args: list[Any] = []
     for arg in definition.inputs:
-        span = inputs[op.span(arg.name)]
-        if not arg.is_ref and arg.dtype is not dtypes.resource:
-            span = [x.read() if isinstance(x, Ref) else x for x in span]
-        elif arg.dtype is dtypes.resource:
+        where = op.span(arg.name)
+        span = inputs[where]
+        if arg.dtype is dtypes.resource:
             _check_handle(op, arg.name, span[0])
+        elif not arg.is_ref:
+            span = [x.read() if isinstance(x, Ref) and t.dtype.kind != "h" else x
+                    for x, t in zip(span, op.inputs[where])]
         args.append(list(span) if arg.is_list else span[0])
     attrs: dict[str, Any] = {}
     for name in definition.reference_attrs:
@@ -76,7 +79,7 @@ def evaluate(op: Operation, inputs: Sequence[Any], state: State | None = None) -
     if len(results) != len(op.outputs):
         raise InternalError(f"[{op.type}] the reference gave {len(results)} outputs, the node has "
                             f"{len(op.outputs)}", op.name)
-    return [r if isinstance(r, Ref) or not t.dtype.size else np.asarray(r, t.dtype.as_numpy_dtype)
+    return [r if isinstance(r, Ref) or r is DEAD or not t.dtype.size else np.asarray(r, t.dtype.as_numpy_dtype)
             for r, t in zip(results, op.outputs)]
 
 
@@ -89,16 +92,24 @@ def _check_handle(op: Operation, arg: str, handle: Any) -> None:
 
 
 class Interpreter:
-    """Runs a graph that ends in `_Retval` nodes, in the order given by data and control edges."""
+    """Runs a graph that ends in `_Retval` nodes, in the order given by data and control edges; one with control flow as
+    interpreter_frames.py says."""
 
     def __init__(self, graph: Graph, state: State) -> None:
+        from .interpreter_frames import FrameInterpreter
         from .topology import topological_order
 
-        self._order = topological_order(graph.get_operations())
+        operations = graph.get_operations()
+        self._order = topological_order(operations)
         self._state = state
+        self._frames: FrameInterpreter | None = None
+        if any(op.type in CONTROL_FLOW for op in operations):
+            self._frames = FrameInterpreter(self._order, state)
 
     def run(self, feeds: Sequence[Any]) -> list[Any]:
         """`feeds` by the index of `_Arg`; returns values by the index of `_Retval`."""
+        if self._frames is not None:
+            return self._frames.run(feeds)
         values: dict[str, list[Any]] = {}
         fetched: dict[int, Any] = {}
         closed: set[Operation] = set()  # gates that hold back what has a control edge from them

@@ -1,8 +1,9 @@
-"""Order of operations by data and control edges."""
+"""Order of operations by data and control edges. Back edges of loops do not count: they go to the next iteration."""
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .control_types import MERGE, NEXT_ITERATION
 from .errors import InvalidArgumentError
 from .operation import Operation
 
@@ -19,7 +20,7 @@ def topological_order(ops: Iterable[Operation]) -> list[Operation]:
     waiting = [0] * len(nodes)
     users: list[list[int]] = [[] for _ in nodes]
     for i, op in enumerate(nodes):
-        for before in predecessors(op):
+        for before in forward_predecessors(op):
             p = position.get(id(before))
             if p is not None:
                 waiting[i] += 1
@@ -44,6 +45,13 @@ def predecessors(op: Operation) -> set[Operation]:
     before = {t.op for t in op.inputs}
     before.update(op.control_inputs)
     return before
+
+
+def forward_predecessors(op: Operation) -> set[Operation]:
+    """Operations that must run before `op` in the same iteration."""
+    if op.type not in MERGE:
+        return predecessors(op)
+    return {t.op for t in op.inputs if t.op.type not in NEXT_ITERATION}.union(op.control_inputs)
 
 
 def ancestors(roots: Iterable[Operation], stop: frozenset[Operation] = frozenset()) -> set[Operation]:

@@ -12,6 +12,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from . import dtypes
+from .control_types import MERGE, NEXT_ITERATION
 from .dtypes import DType
 from .errors import AlreadyExistsError, DataLossError, InvalidArgumentError, NotFoundError
 from .graph import Graph, get_default_graph
@@ -19,7 +20,7 @@ from .old_ops import SPELLINGS, Spelling
 from .opdef import REQUIRED, Attr, lookup
 from .operation import Operation, Tensor
 from .proto import graph_pb2 as pb
-from .shapes import TensorShape
+from .shapes import UNKNOWN, TensorShape
 
 PRODUCER = 1087  # the GraphDef version written: what TensorFlow 2.x accepts without rewriting nodes
 
@@ -246,8 +247,10 @@ def _import_nodes(graph: Graph, nodes: Any, scope: str, mapped: dict[str, Any]) 
             raise AlreadyExistsError(f"[GraphDef] two nodes are named {node.name!r}")
         by_name[node.name] = node
     done: dict[str, Operation] = {}
+    back_edges: list[tuple[Operation, int, str]] = []
     for node in _in_order(by_name):
         inputs: list[Tensor] = []
+        late: list[tuple[int, str]] = []
         controls: list[Operation] = []
         for text in node.input:
             if text.startswith("^"):
@@ -258,6 +261,9 @@ def _import_nodes(graph: Graph, nodes: Any, scope: str, mapped: dict[str, Any]) 
             if given is not None:
                 inputs.append(given if isinstance(given, Tensor) else given._as_tensor())
                 continue
+            if _is_back_edge(node, by_name[source]):
+                late.append((len(inputs) + len(late), source))
+                continue
             outputs = done[source].outputs
             if index >= len(outputs):
                 raise InvalidArgumentError(f"[GraphDef] node {node.name!r} wants output {index} of {source!r}, "
@@ -265,11 +271,22 @@ def _import_nodes(graph: Graph, nodes: Any, scope: str, mapped: dict[str, Any]) 
             inputs.append(outputs[index])
         spelling = SPELLINGS.get(node.op, Spelling(node.op))
         attrs = _attrs(node, spelling)
+        for k, _ in late:  # the input from outside stands in until the loop is closed
+            inputs.insert(k, inputs[0])
         if spelling.rewrite is not None:
             inputs = spelling.rewrite(graph, inputs, attrs, scope + node.name)
         done[node.name] = graph.create_op(spelling.op, inputs, attrs, scope + node.name + "/",
                                           control_inputs=controls, device=node.device or None)
+        if late:
+            done[node.name].outputs[0].shape = UNKNOWN  # it may differ between iterations
+            back_edges += [(done[node.name], k, source) for k, source in late]
+    for op, k, source in back_edges:
+        op._update_input(k, done[source].outputs[0])
     return done
+
+
+def _is_back_edge(node: Any, source: Any) -> bool:
+    return node.op in MERGE and source.op in NEXT_ITERATION
 
 
 def _attrs(node: Any, spelling: Spelling) -> dict[str, Any]:
@@ -336,6 +353,8 @@ def _in_order(by_name: dict[str, Any]) -> list[Any]:
                 if source not in by_name:
                     raise NotFoundError(f"[GraphDef] node {name!r} has the input {text!r}, but no node is named "
                                         f"{source!r}", name)
+                if _is_back_edge(by_name[name], by_name[source]):
+                    continue
                 if state.get(source) != 2:
                     if state.get(source) == 1:
                         raise InvalidArgumentError(f"[GraphDef] the graph has a cycle through {source!r}", source)

@@ -10,6 +10,7 @@ from . import (
     checks as checks,
     compare as compare,
     concat as concat,
+    control as control,
     conv as conv,
     core as core,
     depthwise as depthwise,

@@ -80,7 +80,8 @@ def _identity_samples(op: Op, gradient: bool = True) -> None:
         op.sample(normal(*shape), gradient=gradient)
 
 
-@define("Identity(input: T) -> output: T", T=(*dtypes.FIXED, dtypes.string), aliases=True, shape=first_shape)
+@define("Identity(input: T) -> output: T", T=(*dtypes.FIXED, dtypes.string, dtypes.resource, dtypes.variant),
+        aliases=True, shape=first_shape)
 def identity(input: Array) -> Array:
     """output = input; shares its memory."""
     return input

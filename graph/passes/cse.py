@@ -1,15 +1,20 @@
-"""Common subexpressions: stateless nodes with equal op, attrs, inputs, control inputs and device become one."""
+"""Common subexpressions: stateless nodes with equal op, attrs, inputs, control inputs and device become one.
+
+Nodes with equal inputs and control inputs are in one frame and one branch. Merges and what ends an iteration stay.
+"""
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
 
+from ..control_types import EXIT, MERGE, NEXT_ITERATION
 from ..opdef import OPS
 from ..operation import Operation
 from ..topology import topological_order
 from .program import Program
 
+_SINGLE = {"_Arg", "_Retval", "NoOp", "ControlTrigger", *MERGE, *NEXT_ITERATION, *EXIT}
 _LARGEST = 4096  # bytes of constants that are compared
 
 
@@ -19,7 +24,7 @@ def join_common_subexpressions(program: Program) -> None:
     for op in topological_order(program.graph._ops):
         if op.control_inputs:
             op.control_inputs = list(dict.fromkeys(joined.get(c, c) for c in op.control_inputs))
-        if op.op_def.stateful or op.type in ("_Arg", "_Retval", "NoOp") or op in program.targets:
+        if op.op_def.stateful or op.type in _SINGLE or op in program.targets:
             continue
         key = _key(op)
         if key is None:
@@ -46,4 +51,4 @@ def _key(op: Operation) -> Any:
         else:
             attrs.append((name, tuple(value) if isinstance(value, list) else value))
     attrs.sort(key=lambda a: a[0])
-    return op.type, tuple(inputs), tuple(attrs), op.device, tuple(c.id for c in op.control_inputs)
+    return op.type, tuple(inputs), tuple(attrs), op.device, tuple(sorted(c.id for c in op.control_inputs))

@@ -8,6 +8,9 @@ What a read gives is a value: it stays the same however the variable is updated 
 memory as long as everybody who uses it comes before the updates; where a user must come after an update that the read
 does not follow, a Snapshot is put between them.
 
+A value that enters a loop or a branch in which the variable is not updated, or leaves one, is a copy too, and a loop in
+which a variable is updated runs one iteration after the other.
+
 This runs before all passes that drop or join nodes: what follows what is decided by the graph as it was built. Edges
 from readers are noted as loose: they do not keep a reader alive that nobody else needs.
 """
@@ -16,8 +19,9 @@ from __future__ import annotations
 from collections import defaultdict
 
 from .. import dtypes
+from ..control_types import CONTROL_FLOW, ENTER
 from ..operation import Operation, Tensor
-from ..topology import predecessors
+from .order_edges import Edges
 from .program import Program
 
 
@@ -34,7 +38,8 @@ def order_updates(program: Program) -> None:
             updates[same[0]] += updates.pop(other, [])
     if not any(updates.values()):
         return
-    edges = _Edges(program)
+    edges = Edges(program)
+    _one_iteration_at_a_time(program, edges, [op for writers in updates.values() for op in writers])
     for writers in updates.values():
         writers[:] = sorted(set(writers), key=lambda o: o.id)
         for i, writer in enumerate(writers[1:], 1):
@@ -51,43 +56,7 @@ def order_updates(program: Program) -> None:
                     edges.fix(reader, writer, followers, loose=True)
 
 
-class _Edges:
-    """Who waits for whom, kept up to date while edges are added."""
-
-    def __init__(self, program: Program) -> None:
-        self._after: dict[Operation, list[Operation]] = defaultdict(list)
-        self._loose: dict[Operation, set[Operation]] = program.notes.setdefault("loose", {})
-        for op in program.graph._ops:
-            for before in predecessors(op):
-                self._after[before].append(op)
-
-    def fix(self, op: Operation, writer: Operation, followers: set[Operation], loose: bool = False) -> None:
-        """An edge that keeps `op` after `writer` where it follows it, and before it otherwise."""
-        before, after = (writer, op) if op in followers else (op, writer)
-        if before not in after.control_inputs and all(t.op is not before for t in after.inputs):
-            after.control_inputs.append(before)
-            self._after[before].append(after)
-            if loose and after is writer:
-                self._loose.setdefault(after, set()).add(before)
-
-    def insert(self, between: Operation, before: Operation) -> None:
-        """`between`, a new node, now stands between `before` and all who read its output."""
-        self._after[between] = [op for op in self._after[before] if any(t.op is between for t in op.inputs)]
-        self._after[before].append(between)
-
-    def reachable(self, start: Operation) -> set[Operation]:
-        """Operations that follow `start`."""
-        found: set[Operation] = set()
-        stack = [start]
-        while stack:
-            for op in self._after[stack.pop()]:
-                if op not in found:
-                    found.add(op)
-                    stack.append(op)
-        return found
-
-
-def _keep_values(program: Program, edges: _Edges, variable: list[Operation], writers: list[Operation],
+def _keep_values(program: Program, edges: Edges, variable: list[Operation], writers: list[Operation],
                  writer: Operation, followers: set[Operation]) -> None:
     """Puts a Snapshot behind every read that does not follow `writer` while some user of it does, or is it."""
     for read in _readers(variable):
@@ -95,7 +64,8 @@ def _keep_values(program: Program, edges: _Edges, variable: list[Operation], wri
             continue
         users = _readers([read])
         by_rows = writer in users and any(kind in writer.type for kind in ("Scatter", "Sparse"))  # reads what it wrote
-        if read in followers or (followers.isdisjoint(users) and not by_rows):
+        moves = _moves(edges, [read, *users], writer)
+        if read in followers or (followers.isdisjoint(users) and not by_rows and not moves):
             continue
         t = read.outputs[0]
         consumers = list(t.consumers)
@@ -108,8 +78,25 @@ def _keep_values(program: Program, edges: _Edges, variable: list[Operation], wri
             edges.fix(copy, other, edges.reachable(other))
 
 
+def _moves(edges: Edges, ops: list[Operation], writer: Operation) -> bool:
+    """Whether one of `ops` is in another frame than `writer`: no edge would order them."""
+    places = edges.places
+    return places is not None and any(places[op].frame != places[writer].frame for op in ops)
+
+
+def _one_iteration_at_a_time(program: Program, edges: Edges, writers: list[Operation]) -> None:
+    """Updates in a loop happen in the order of its iterations."""
+    if edges.places is None:
+        return
+    frames = {name for op in writers for name in edges.places[op].frame}
+    for op in program.graph._ops:
+        if op.type in ENTER and op.attrs["frame_name"] in frames:
+            op.attrs["parallel_iterations"] = 1
+
+
 _VARIABLES = ("VariableV2", "VarHandleOp")
-_ONLY_READ = ("IsVariableInitialized", "ReadVariableOp", "VarIsInitializedOp", "VariableShape", "ResourceGather")
+_ONLY_READ = {"IsVariableInitialized", "ReadVariableOp", "VarIsInitializedOp", "VariableShape", "ResourceGather",
+              *CONTROL_FLOW}
 
 
 def _key(variable: Operation) -> tuple[str, str]:

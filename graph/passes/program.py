@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..control_types import MERGE, is_back_edge
 from ..errors import Error, InvalidArgumentError
 from ..graph import Graph, infer
 from ..operation import Operation, Tensor, at_site
+from ..places import find_places
 from ..shapes import TensorShape
 from ..topology import topological_order
 
@@ -78,18 +80,42 @@ def extract(source: Graph, fetches: Sequence[Tensor], targets: Sequence[Operatio
     wholly_fed = frozenset(t.op for t in feeds if all(o in fed for o in t.op.outputs))
     needed = _needed([*(t.op for t in fetches if t not in fed), *targets], fed, wholly_fed)
     copies: dict[Operation, Operation] = {}
+    back_edges: list[tuple[Operation, int]] = []
     for op in topological_order(sorted(needed, key=lambda o: o.id)):
         if op.type == "Placeholder":
             raise at_site(InvalidArgumentError(
                 f"You must feed a value for placeholder tensor '{op.name}' with dtype {op.outputs[0].dtype} and shape "
                 f"{op.outputs[0].shape}.", op.name), op.site)
-        inputs = [fed[t] if t in fed else copies[t.op].outputs[t.index] for t in op.inputs]
+        inputs = []
+        for k, t in enumerate(op.inputs):
+            if is_back_edge(t, op) and t not in fed:
+                back_edges.append((op, k))
+                t = next(x for x in op.inputs if not is_back_edge(x, op))  # stands in until the loop is closed
+            inputs.append(fed[t] if t in fed else copies[t.op].outputs[t.index])
         controls = [copies[c] for c in op.control_inputs if c in copies]
         copies[op] = _copy(graph, op, inputs, controls)
+    for op, k in back_edges:
+        copies[op]._update_input(k, copies[op.inputs[k].op].outputs[op.inputs[k].index])
     for i, t in enumerate(fetches):
         value = fed[t] if t in fed else copies[t.op].outputs[t.index]
         graph.create_op("_Retval", [value], {"T": t.dtype, "index": i}, f"{t.op.name}/_retval_{i}").site = t.op.site
-    return Program(graph, source, list(copies), [copies[op] for op in targets], session)
+    wanted = [copies[op] for op in targets]
+    _check_places(graph, wanted)
+    return Program(graph, source, list(copies), wanted, session)
+
+
+def _check_places(graph: Graph, targets: Sequence[Operation]) -> None:
+    """Raises: InvalidArgumentError where frames are mixed, or something inside a loop is to be fetched or fed."""
+    places = find_places(graph._ops)
+    if places is None:
+        return
+    for op in [*targets, *(op for op in graph._ops if op.type == "_Retval")]:
+        frame = places.after(op).frame
+        if frame:
+            inner = op.inputs[0] if op.type == "_Retval" else op
+            raise at_site(InvalidArgumentError(
+                f"[fetch] {inner.name!r} is inside the loop {frame[-1]!r}: it has a value for each iteration. Fix: "
+                "return it from the body of the loop, and fetch what rf.while_loop gives", op.name), op.site)
 
 
 def unfit_feed(t: Tensor, shape: TensorShape) -> Error:
@@ -115,7 +141,8 @@ def _copy(graph: Graph, op: Operation, inputs: list[Tensor], controls: list[Oper
     copy = Operation(graph, op.op_def, op.name, inputs, dict(op.attrs), controls, op.device)
     copy.site = op.site
     same = all(a.shape == b.shape for a, b in zip(inputs, op.inputs))
-    if same and not _reads_values(op):
+    looped = op.type in MERGE and any(is_back_edge(t, op) for t in op.inputs)  # holds for all iterations as it stands
+    if looped or same and not _reads_values(op):
         for t, original in zip(copy.outputs, op.outputs):
             t.shape = original.shape
     else:

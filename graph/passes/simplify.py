@@ -1,8 +1,12 @@
-"""Arithmetic and structural identities: nodes that give back their input, or do nothing for the shapes at hand."""
+"""Arithmetic and structural identities: nodes that give back their input, or do nothing for the shapes at hand.
+
+A node that is dead where its input is alive stays.
+"""
 from __future__ import annotations
 
 from ..define import Array
 from ..operation import Operation, Tensor
+from ..places import find_places
 from ..topology import topological_order
 from .program import Program
 
@@ -14,11 +18,12 @@ def simplify(program: Program) -> None:
     kept = {c for op in program.graph._ops for c in op.control_inputs
             if c.type not in _SAME or c not in loose.get(op, ())}
     kept.update(program.targets)
+    places = find_places(program.graph._ops)
     for op in topological_order(program.graph._ops):
         if op.control_inputs or op in kept or not op.outputs or not op.outputs[0].consumers:
             continue
         same = _same_as(op)
-        if same is not None:
+        if same is not None and (places is None or places.output(same) == places[op]):
             program.replace(op.outputs[0], same)
 
 

@@ -1,8 +1,9 @@
 """The verifier: what must hold of a program between any two passes."""
 from __future__ import annotations
 
-from ..errors import InternalError
+from ..errors import InternalError, InvalidArgumentError
 from ..opdef import OPS
+from ..places import find_places
 from ..topology import topological_order
 from .program import Program
 
@@ -38,3 +39,7 @@ def verify(program: Program, after: str) -> None:
     for op in program.targets:
         require(op in members, op, "a target is not in the graph")
     topological_order(ops)
+    try:
+        find_places(ops)
+    except InvalidArgumentError as e:
+        require(False, e, "an edge leaves a loop")

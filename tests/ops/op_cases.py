@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from ringflow.graph import dtypes, ops  # noqa: F401  (ops fills the registry)
+from ringflow.graph.control_types import CONTROL_FLOW
 from ringflow.graph.dtypes import DType
 from ringflow.graph.graph import Graph
 from ringflow.graph.interpreter import Ref, State, evaluate
@@ -16,7 +17,8 @@ from ringflow.graph.ops.cast import bfloat16_to_float32, float32_to_bfloat16
 from ringflow.graph.samples import Made, Random
 from ringflow.graph.shapes import TensorShape
 
-FED_BY_RUNS = {"Placeholder", "_Arg", "_Retval"}  # the session takes these away before anything executes
+# The session takes the first away before anything executes; the others mean something only inside a graph.
+FED_BY_RUNS = {"Placeholder", "_Arg", "_Retval", *CONTROL_FLOW}
 
 OUR_OPS = {name: op for name, op in OPS.items() if op.reference.__module__.startswith("ringflow.graph.ops.")}
 
