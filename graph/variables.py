@@ -138,6 +138,30 @@ class Variable:
     def eval(self, session: Any = None) -> Any:
         return self._snapshot.eval(session=session)
 
+    # ---- as a message
+    def to_proto(self) -> Any:
+        """This variable as a VariableDef: the names of its nodes, for ``from_proto`` in a graph that holds them."""
+        from .proto.meta_graph_pb2 import VariableDef
+
+        return VariableDef(variable_name=self._ref.name, initializer_name=self._initializer.name,
+                           snapshot_name=self._snapshot.name, initial_value_name=self._initial_value.name,
+                           trainable=self.trainable, is_resource=self._ref.dtype is dtypes.resource)
+
+    @staticmethod
+    def from_proto(variable_def: Any, import_scope: str | None = None) -> Variable:
+        """The variable whose nodes the default graph holds, below `import_scope`. Raises: NotFoundError."""
+        from .resource_variables import ResourceVariable
+
+        graph, prefix = get_default_graph(), f"{import_scope}/" if import_scope else ""
+        v = object.__new__(ResourceVariable if variable_def.is_resource else Variable)
+        v._ref = graph.get_tensor_by_name(prefix + variable_def.variable_name)
+        v._initializer = graph.get_operation_by_name(prefix + variable_def.initializer_name)
+        v._snapshot = graph.get_tensor_by_name(prefix + variable_def.snapshot_name)
+        value = variable_def.initial_value_name  # older files have none
+        v._initial_value = graph.get_tensor_by_name(prefix + value) if value else v._initializer.inputs[1]
+        v.trainable = variable_def.trainable
+        return v
+
     # ---- how it enters graphs: reads as its snapshot, updates through its ref
     def _as_tensor(self) -> Tensor:
         return self._snapshot

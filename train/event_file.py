@@ -1,7 +1,7 @@
 """Event files as TensorBoard reads them: a sequence of ``Event`` messages, each framed as a TFRecord.
 
 A record is: length (8 bytes), masked crc32c of it (4), data, masked crc32c of the data (4). Records are written
-whole and in order: whatever a crash leaves is a valid file up to its last, possibly cut, record, where the reader stops.
+whole, in order: whatever a crash leaves is a valid file up to its last, possibly cut, record, where the reader stops.
 Source: TensorFlow, core/lib/io/record_writer.h and core/util/events_writer.h.
 """
 from __future__ import annotations
