@@ -1,7 +1,7 @@
 // Cast between all fixed-size dtypes.
 //
 // To bool: x != 0. Real to integer truncates towards zero. The 16-bit reals pass through float32, block by block, so
-// that they add four loops and not four for each other dtype.
+// that they add four loops and not four for each other dtype. With Truncate, float32 to bfloat16 drops the lower 16 bits.
 #include <algorithm>
 #include <type_traits>
 
@@ -33,6 +33,15 @@ void convert(const S* x, D* y, int64_t n) {
     loop();
 }
 
+void truncate(const void* from, void* to, int64_t n) {
+  const uint32_t* x = static_cast<const uint32_t*>(from);
+  uint16_t* y = static_cast<uint16_t*>(to);
+  for (int64_t i = 0; i < n; ++i) {
+    const bool nan = (x[i] & 0x7fffffffu) > 0x7f800000u;
+    y[i] = static_cast<uint16_t>(nan ? (x[i] >> 16) | 0x40u : x[i] >> 16);
+  }
+}
+
 template <class S, class D>
 void cast(const void* from, void* to, int64_t n) {
   const S* x = static_cast<const S*>(from);
@@ -53,7 +62,9 @@ void cast(const void* from, void* to, int64_t n) {
 Kernel cast_kernel(const Node& node) {
   const DType from = node.attr<DType>("SrcT"), to = value_dtype(static_cast<int64_t>(node.attr<DType>("DstT")));
   using Convert = void (*)(const void*, void*, int64_t);
-  const Convert convert = visit(value_dtype(static_cast<int64_t>(from)), [&](auto source) -> Convert {
+  const bool shortens = node.attr<bool>("Truncate", false) && value_dtype(static_cast<int64_t>(from)) == DType::Float &&
+                        to == DType::BFloat16;
+  const Convert convert = shortens ? &truncate : visit(value_dtype(static_cast<int64_t>(from)), [&](auto source) -> Convert {
     return visit(to, [&](auto target) -> Convert {
       return &cast<typename decltype(source)::type, typename decltype(target)::type>;
     });

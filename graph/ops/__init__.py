@@ -40,4 +40,5 @@ from . import (
     summary as summary,
     tensor_array as tensor_array,
     training as training,
+    transfer as transfer,
 )

@@ -12,8 +12,12 @@ from .rules import first_shape
 
 
 @define("Cast(x: SrcT) -> y: DstT", SrcT=FIXED, DstT=FIXED, Truncate=False, elementwise=True, shape=first_shape)
-def _cast(x: Array, *, DstT: DType) -> Array:
-    """y = x as DstT. To integers: towards zero; to bool: x != 0; 16-bit floats by way of float32, to the nearest."""
+def _cast(x: Array, *, DstT: DType, Truncate: bool) -> Array:
+    """y = x as DstT. To integers: towards zero; to bool: x != 0; 16-bit floats by way of float32, to the nearest.
+    Truncate: float32 becomes bfloat16 by dropping its lower 16 bits."""
+    if Truncate and DstT is bfloat16 and x.dtype == np.float32:
+        x = np.where(np.isnan(x), x, (np.ascontiguousarray(x).view(np.uint32).reshape(x.shape)
+                                      & np.uint32(0xFFFF0000)).view(np.float32))
     if x.dtype == bfloat16.as_numpy_dtype:
         x = bfloat16_to_float32(x)
     if DstT is bfloat16:
@@ -46,6 +50,8 @@ def _sample(op: Op) -> None:
         np.array([1.00390625, 1.01171875, 3.4e38, 70000, np.nan, np.inf], np.float32), DstT=bfloat16, gradient=False
     )
     op.sample(np.array([1.00048828125, 1.00146484375, 70000, 3e-8, np.inf], np.float32), DstT=float16, gradient=False)
+    op.sample(np.array([1.005859375, 3.1415927, -1e-4, np.inf, np.nan], np.float32), DstT=bfloat16, Truncate=True,
+              gradient=False)
 
 
 _sample(_cast)

@@ -12,6 +12,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
+from ..control_types import ENTER, EXIT, MERGE, SWITCH
 from ..costs import Costs
 from ..device import Device, DeviceSpec, names_of
 from ..errors import Error, InvalidArgumentError
@@ -24,9 +25,6 @@ Supports = Callable[[Operation, str], bool]  # (operation, device type) -> wheth
 TOGETHER: set[str] = set()  # op types of which a program has all on one device; layers above add theirs at import
 
 _METADATA = ("Shape", "ShapeN", "Size", "Rank")
-_OPENS = ("Enter", "RefEnter", "Switch", "RefSwitch")
-_JOINS = ("Merge", "RefMerge")
-_CLOSES = ("Exit", "RefExit")
 
 
 def place(program: Program, devices: Sequence[Device], supports: Supports, soft: bool = False,
@@ -93,7 +91,7 @@ def groups(program: Program) -> dict[Operation, int]:
 
 def _conditional_edges(ops: Sequence[Operation]) -> Iterable[tuple[Operation, Operation]]:
     """Edges inside loops, and between a Switch and the Merge after it: what flows there may be dead, or many."""
-    stack = [(op, op.type.endswith("Enter")) for op in ops if op.type in _OPENS]
+    stack = [(op, op.type in ENTER) for op in ops if op.type in ENTER | SWITCH]
     if not stack:
         return
     waiting: dict[Operation, list[Operation]] = defaultdict(list)
@@ -107,7 +105,7 @@ def _conditional_edges(ops: Sequence[Operation]) -> Iterable[tuple[Operation, Op
         if op in (in_loop if loop else found):
             continue
         (in_loop if loop else found).add(op)
-        if op.type in _CLOSES or (op.type in _JOINS and not loop):
+        if op.type in EXIT or (op.type in MERGE and not loop):
             continue
         for after in [*waiting[op], *(c for t in op.outputs for c in t.consumers)]:
             yield op, after

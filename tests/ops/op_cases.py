@@ -18,7 +18,7 @@ from ringflow.graph.samples import Made, Random
 from ringflow.graph.shapes import TensorShape
 
 # The session takes the first away before anything executes; the others mean something only inside a graph.
-FED_BY_RUNS = {"Placeholder", "_Arg", "_Retval", *CONTROL_FLOW}
+FED_BY_RUNS = {"Placeholder", "_Arg", "_Retval", "_Send", "_Recv", *CONTROL_FLOW}
 
 OUR_OPS = {name: op for name, op in OPS.items() if op.reference.__module__.startswith("ringflow.graph.ops.")}
 
