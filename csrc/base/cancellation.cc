@@ -18,6 +18,15 @@ bool Cancellation::forget(Token token) {
   return false;
 }
 
+void Cancellation::drop(Token token) {
+  std::function<void()> callback;  // destroyed without the lock
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto it = callbacks_.find(token);
+  if (it == callbacks_.end()) return;
+  callback = std::move(it->second);
+  callbacks_.erase(it);
+}
+
 void Cancellation::cancel() {
   std::map<Token, std::function<void()>> callbacks;
   {

@@ -20,6 +20,8 @@ class Cancellation {
   Token on_cancel(std::function<void()> callback);
   // True where the callback will not run. False where it has run: waits until it has returned. Not from a callback.
   bool forget(Token token);
+  // The same without waiting: the callback may be running, and so must own all that it touches. From anywhere.
+  void drop(Token token);
   // Calls the callbacks. A second cancel does nothing.
   void cancel();
   bool cancelled() const;

@@ -85,6 +85,10 @@ class Context {
     return v.value;
   }
 
+  // Input i as a tensor that may outlive the run. Not copied where it owns memory that nobody else holds; feeds, memory
+  // of the plan, constants and values of variables are.
+  Tensor keep(int i) const;
+
   // Memory for output i. It may be the memory of an input only if the kernel is registered IN_PLACE.
   Tensor& output(int i, const Shape& shape) {
     Slot& slot = output_slot(i);
@@ -152,6 +156,19 @@ using KernelFactory = Kernel (*)(const Node&);
 using Done = std::function<void(std::exception_ptr)>;
 using AsyncKernel = std::function<void(Context&, Done)>;
 using AsyncKernelFactory = AsyncKernel (*)(const Node&);
+
+// Runs what an asynchronous kernel does before it waits. False where that has thrown: `done` then knows, and the kernel
+// has nothing left to do.
+template <class F>
+bool succeeds(const Done& done, F prepare) {
+  try {
+    prepare();
+    return true;
+  } catch (...) {
+    done(std::current_exception());
+    return false;
+  }
+}
 
 // How an output's memory may relate to the inputs'.
 enum class Sharing {

@@ -86,6 +86,13 @@ void* Context::scratch(size_t bytes) {
   return block.data.get();
 }
 
+Tensor Context::keep(int i) const {
+  const Tensor& t = input(i);
+  const Slot& slot = input_slot(i);
+  const bool sole = slot.tensor == &slot.own && !slot.variable && t.buffer() && t.buffer()->unique();
+  return sole ? t : copy_of(t);
+}
+
 void Context::missing(const char* what, int i, int count) const {
   fail(Code::InvalidArgument, "[", node_.op, "] node '", node_.name, "' must have ", what, " ", i, ": it has ", count, " ",
        what, "s. Fix: write the graph again; the node is incomplete");
