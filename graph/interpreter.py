@@ -5,7 +5,8 @@ on it where nothing is compiled.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,36 @@ from .control_types import CONTROL_FLOW, DEAD
 from .errors import Error, FailedPreconditionError, InternalError, InvalidArgumentError
 from .graph import Graph
 from .operation import Operation
+from .waiting import Attempt, wait_for_any
 
 
 class State:
-    """What outlives a run: values of variables and streams of random ops, by container and name."""
+    """What outlives a run: values of variables, streams of random ops, queues, by container and name.
+
+    `progress` guards what operations wait for, and is notified when it changes.
+    """
 
     def __init__(self) -> None:
         self.containers: dict[str, dict[str, Any]] = {}
+        self.progress = threading.Condition()
+        self.closed = False
 
     def reset(self, container: str = "") -> None:
         self.containers.pop(container, None)
+
+    def find_or_create(self, container: str, name: str, make: Callable[[], Any]) -> Any:
+        """The resource of that name, made on first use."""
+        with self.progress:
+            resources = self.containers.setdefault(container, {})
+            if name not in resources:
+                resources[name] = make()
+            return resources[name]
+
+    def close(self) -> None:
+        """Cancels what waits, now and from now on."""
+        with self.progress:
+            self.closed = True
+            self.progress.notify_all()
 
 
 class Ref:
@@ -52,7 +73,16 @@ class Ref:
 
 def evaluate(op: Operation, inputs: Sequence[Any], state: State | None = None) -> list[Any]:
     """The outputs of one operation. Inputs: arrays, or Refs for ref inputs. Raises: what the reference raises, with the
-    node's name."""
+    node's name. Returns when an operation that waits is done."""
+    result = begin(op, inputs, state)
+    if isinstance(result, Attempt):
+        assert state is not None
+        wait_for_any([result], state)
+    return outputs_of(op, result)
+
+
+def begin(op: Operation, inputs: Sequence[Any], state: State | None = None) -> Any:
+    """What the reference of one operation gives: its results, or an Attempt at them. Raises: as ``evaluate``."""
     definition = op.op_def
     args: list[Any] = []
     for arg in definition.inputs:
@@ -69,11 +99,21 @@ def evaluate(op: Operation, inputs: Sequence[Any], state: State | None = None) -
         attrs[name] = op if name == "op" else state if name == "state" else op.attrs[name]
     try:
         with np.errstate(all="ignore"):
-            result = definition.reference(*args, **attrs)
+            return definition.reference(*args, **attrs)
     except Error as e:
         e.node = e.node or op.name
         raise
-    if not definition.outputs:
+
+
+def outputs_of(op: Operation, result: Any) -> list[Any]:
+    """The outputs of one operation from the result of its reference, or from its Attempt when that is done."""
+    if isinstance(result, Attempt):
+        try:
+            result = result.outcome()
+        except Error as e:
+            e.node = e.node or op.name
+            raise
+    if not op.op_def.outputs:
         return []
     results = list(result) if isinstance(result, (tuple, list)) else [result]
     if len(results) != len(op.outputs):

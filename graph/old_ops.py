@@ -73,6 +73,9 @@ SPELLINGS: dict[str, Spelling] = {
     "PlaceholderV2": Spelling("Placeholder"),
     "RefIdentity": Spelling("Identity"),
     "SoftMax": Spelling("Softmax"),
+    **{old: Spelling(f"{old}V2") for old in (
+        "FIFOQueue", "PaddingFIFOQueue", "PriorityQueue", "RandomShuffleQueue", "QueueEnqueue", "QueueEnqueueMany",
+        "QueueDequeue", "QueueDequeueMany", "QueueDequeueUpTo", "QueueClose", "QueueSize", "QueueIsClosed")},
     "TopK": Spelling("TopKV2", reads=("k",), rewrite=_top_k),
     "Variable": Spelling("VariableV2"),
 }

@@ -47,6 +47,9 @@ class Backend(Protocol):
     def supports(self, op: Operation, device_type: str) -> bool:
         """Whether there is a kernel for `op` on devices of that type."""
 
+    def close(self) -> None:
+        """Cancels what runs. Nothing runs afterwards."""
+
 
 class Reference:
     """The NumPy interpreter as a backend. Its devices are names."""
@@ -64,6 +67,9 @@ class Reference:
 
     def supports(self, op: Operation, device_type: str) -> bool:
         return True
+
+    def close(self) -> None:
+        self.state.close()
 
 
 BACKENDS: dict[str, Callable[[ConfigProto], Backend]] = {"reference": Reference}  # written at import only
@@ -185,7 +191,9 @@ class Session:
 
     # ---- life
     def close(self) -> None:
-        """Drops all plans and variables. Running afterwards is an error."""
+        """Drops all plans and variables. What runs on other threads ends as CancelledError; running afterwards is an
+        error."""
+        self.backend.close()
         with self._lock:
             self._closed = True
             self._plans.clear()

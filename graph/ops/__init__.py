@@ -22,6 +22,7 @@ from . import (
     math_unary as math_unary,
     matmul as matmul,
     pool as pool,
+    queue as queue,
     random as random,
     reduce as reduce,
     reductions as reductions,
