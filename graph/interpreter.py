@@ -89,7 +89,8 @@ def begin(op: Operation, inputs: Sequence[Any], state: State | None = None) -> A
         where = op.span(arg.name)
         span = inputs[where]
         if arg.dtype is dtypes.resource:
-            _check_handle(op, arg.name, span[0])
+            if not arg.is_list:
+                _check_handle(op, arg.name, span[0])
         elif not arg.is_ref:
             span = [x.read() if isinstance(x, Ref) and t.dtype.kind != "h" else x
                     for x, t in zip(span, op.inputs[where])]

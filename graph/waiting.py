@@ -1,8 +1,8 @@
 """Operations that wait, in the reference interpreter: lines of attempts on a resource, served in the order they came.
 
-The mirror of csrc/kernels/waiting.h. A reference of an op that may have to wait returns an ``Attempt``; what it waits for
-is brought about by another operation of the same run, or by a run on another thread. One lock for all resources of a
-session (``State.progress``) guards them and tells waiting threads that something has changed.
+The mirror of csrc/kernels/waiting.h. A reference of an op that may have to wait returns an ``Attempt``; what it waits
+for is brought about by another operation of the same run, or by a run on another thread. One lock for all resources of
+a session (``State.progress``) guards them and tells waiting threads that something has changed.
 """
 from __future__ import annotations
 

@@ -67,5 +67,9 @@ class CppBackend:
     def supports(self, op: Operation, device_type: str) -> bool:
         return registry.find(op, device_type) is not None
 
+    def close(self) -> None:
+        """Forgets what runs hold on to between runs."""
+        self.resources.reset("")
+
 
 BACKENDS["cpp"] = CppBackend

@@ -198,6 +198,14 @@ Kernel is_closed(const Node&) {
   return [](Context& c) { *c.output(0, {}).data<bool>() = c.resource<Queue>(0)->closed(); };
 }
 
+Kernel select_handle(const Node&) {
+  return [](Context& c) {
+    const int64_t i = c.input(0).scalar<int32_t>();
+    check(i >= 0 && i < c.num_inputs() - 1, "[_SelectHandle] index ", i, " is not in [0, ", c.num_inputs() - 1, ")");
+    c.set_resource_output(0, c.resource<Resource>(static_cast<int>(i) + 1));
+  };
+}
+
 RF_KERNEL_ANY("FIFOQueueV2", None, fifo_queue)
 RF_KERNEL_ANY("PaddingFIFOQueueV2", None, padding_fifo_queue)
 RF_KERNEL_ANY("PriorityQueueV2", None, priority_queue)
@@ -210,6 +218,7 @@ RF_KERNEL_ASYNC("QueueDequeueUpToV2", dequeue_many<true>)
 RF_KERNEL_ASYNC("QueueCloseV2", close)
 RF_KERNEL_ANY("QueueSizeV2", None, size)
 RF_KERNEL_ANY("QueueIsClosedV2", None, is_closed)
+RF_KERNEL_ANY("_SelectHandle", None, select_handle)
 
 }  // namespace
 }  // namespace rf

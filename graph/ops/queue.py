@@ -18,6 +18,7 @@ from ..errors import InvalidArgumentError
 from ..interpreter import State
 from ..opdef import attr
 from ..operation import Operation, Tensor
+from ..samples import Made, normal
 from ..shapes import SCALAR, UNKNOWN, TensorShape
 from ..waiting import Attempt
 from .queue_reference import Queue, fifo, least_first, shuffled
@@ -62,7 +63,8 @@ def _make(op: Operation, state: State, kind: str, next: Callable[[Sequence[Any]]
         state, kind, name, types, shapes, capacity, next, **options))
     where = f"[{kind}] shared queue '{name}'"
     if not isinstance(queue, Queue) or queue.kind != kind:
-        raise InvalidArgumentError(f"{where} is a {getattr(queue, 'kind', type(queue).__name__)}: a {kind} is requested")
+        there = getattr(queue, "kind", type(queue).__name__)
+        raise InvalidArgumentError(f"{where} is a {there}: a {kind} is requested")
     if queue.capacity != capacity:
         raise InvalidArgumentError(f"{where} has capacity {queue.capacity} but requested capacity was {capacity}")
     if queue.dtypes != types:
@@ -159,7 +161,7 @@ def _batch_size(where: str, queue: Queue, n: Array) -> int:
 @define("QueueDequeueManyV2(handle: resource, n: int32) -> components: [component_types]",
         component_types=attr("list(type)"), timeout_ms=-1, shape=_batch_shapes, **_USE)
 def dequeue_many(handle: Queue, n: Array, *, timeout_ms: int) -> Any:
-    """Takes n elements out, stacked; waits for them. OutOfRangeError where the queue is closed with fewer: they stay."""
+    """Takes n elements out, stacked; waits for them. OutOfRangeError where a closed queue has fewer: they stay."""
     return handle.dequeue(_batch_size("QueueDequeueManyV2", handle, n), False, timeout_ms, handle.stacked)
 
 
@@ -188,5 +190,65 @@ def is_closed(handle: Queue) -> Array:
     return np.array(handle.closed)
 
 
+@define("_SelectHandle(index: int32, handles: N*resource) -> handle: resource", shape=scalar_shape, **_USE)
+def select_handle(index: Array, handles: list[Any]) -> Any:
+    """handle = handles[index]. Raises: InvalidArgument for an index out of range."""
+    if not 0 <= index < len(handles):
+        raise InvalidArgumentError(f"[_SelectHandle] index {index} is not in [0, {len(handles)})")
+    return handles[int(index)]
+
+
+# ---- samples
+_TYPES = [dtypes.float32, dtypes.int64]
+_SHAPES = [TensorShape([2]), SCALAR]
+_PADDED = [TensorShape([None]), SCALAR]
+
+
+def _queue(elements: int = 0, closed: bool = False, maker: Any = fifo_queue, **attrs: Any) -> Made:
+    """A queue with that many elements ([i, i + 1/2], i), one made after the other; padded ones are of length i + 1."""
+    def make(_: dict[str, Any]) -> Tensor:
+        handle: Tensor = maker(**{"component_types": _TYPES, "shapes": _SHAPES, "name": "queue", **attrs})
+        last: list[Operation] = []
+        for i in range(elements):
+            row = np.full(i + 1, i) if maker is padding_fifo_queue else np.array([i, i + 0.5])
+            with handle.graph.control_dependencies(last):
+                last = [enqueue(handle, [row.astype(np.float32), np.int64(i)], name=f"enqueue_{i}")]
+        if closed:
+            with handle.graph.control_dependencies(last):
+                close(handle, name="close_queue")
+        return handle
+    return Made(make)
+
+
+for _op in (fifo_queue, padding_fifo_queue, priority_queue, random_shuffle_queue):
+    _op.sample(component_types=_TYPES, shapes=_PADDED if _op is padding_fifo_queue else _SHAPES, capacity=4)
+    _op.sample(component_types=[dtypes.string], shapes=[SCALAR])
+fifo_queue.sample(component_types=[dtypes.float32, dtypes.float32], shapes=[SCALAR])  # refused
+random_shuffle_queue.sample(component_types=_TYPES, min_after_dequeue=3, capacity=3)  # refused
+padding_fifo_queue.sample(component_types=_TYPES)  # refused
+enqueue.sample(_queue(), [normal(2), np.array(3)])
+enqueue.sample(_queue(2, shapes=[]), [normal(4), np.array(3)])
+enqueue.sample(_queue(), [normal(3), np.array(3)])  # refused
+enqueue_many.sample(_queue(1), [normal(3, 2), np.arange(3)])
+enqueue_many.sample(_queue(1), [normal(0, 2), np.arange(0)])
+enqueue_many.sample(_queue(), [normal(3, 2), np.arange(2)])  # refused
+dequeue.sample(_queue(2), component_types=_TYPES)
+dequeue.sample(_queue(1, component_types=_TYPES, maker=padding_fifo_queue, shapes=_PADDED), component_types=_TYPES)
+dequeue.sample(_queue(1), component_types=[dtypes.float32])  # refused
+for _op in (dequeue_many, dequeue_up_to):
+    _op.sample(_queue(4), np.array(3, np.int32), component_types=_TYPES)
+    _op.sample(_queue(1), np.array(0, np.int32), component_types=_TYPES)
+    _op.sample(_queue(3, maker=padding_fifo_queue, shapes=_PADDED), np.array(3, np.int32), component_types=_TYPES)
+    _op.sample(_queue(3), np.array(-1, np.int32), component_types=_TYPES)  # refused
+    _op.sample(_queue(3, shapes=[]), np.array(2, np.int32), component_types=_TYPES)  # refused
+dequeue_up_to.sample(_queue(2, closed=True), np.array(3, np.int32), component_types=_TYPES)
+close.sample(_queue(1))
+close.sample(_queue(1), cancel_pending_enqueues=True)
+size.sample(_queue(3))
+is_closed.sample(_queue(1, closed=True))
+is_closed.sample(_queue(1))
+select_handle.sample(np.array(1, np.int32), [_queue(), _queue()])
+select_handle.sample(np.array(2, np.int32), [_queue(), _queue()])  # refused
+
 __all__ = ["close", "dequeue", "dequeue_many", "dequeue_up_to", "enqueue", "enqueue_many", "fifo_queue", "is_closed",
-           "padding_fifo_queue", "priority_queue", "random_shuffle_queue", "size"]
+           "padding_fifo_queue", "priority_queue", "random_shuffle_queue", "select_handle", "size"]

@@ -35,7 +35,7 @@ def shuffled(seed: int, seed2: int) -> Callable[[Sequence[Element]], int]:
 
 class Queue(Waiting):
     """Elements of one array for each component. shapes: of the components, or none where any will do; capacity < 0: no
-    limit; next: the index of the element that comes out; pads: batches by padding; least: what stays until it closes."""
+    limit; next: the index of the element that comes out; pads: batches by padding; least: what stays till it closes."""
 
     def __init__(self, state: State, kind: str, name: str, dtypes: Sequence[DType], shapes: Sequence[TensorShape],
                  capacity: int, next: Callable[[Sequence[Element]], int] = fifo, pads: bool = False,
@@ -125,7 +125,8 @@ class Queue(Waiting):
             if dtype.kind == "s":
                 batch.fill(b"")
             for row, a in enumerate(arrays):
-                batch[(row, *map(slice, a.shape))] = a if a.ndim else a[()]
+                where: Any = (row, *map(slice, a.shape))
+                batch[where] = a if a.ndim else a[()]
             batches.append(batch)
         return batches
 

@@ -51,6 +51,9 @@ LATE_SHAPES = {
     "TensorArrayReadV3",
     "TensorArrayGatherV3",
     "TensorArrayConcatV3",
+    "QueueDequeueV2",
+    "QueueDequeueManyV2",
+    "QueueDequeueUpToV2",
 }
 
 
