@@ -179,6 +179,7 @@ def _build(program: Program, bucket: Bucket) -> Operation:
     inputs = [op.inputs[0] for op in bucket.members]
     controls = list(dict.fromkeys(c for op in bucket.members for c in op.control_inputs))
     attrs = {"T": inputs[0].dtype, "N": len(inputs), "bucket": bucket.number,
+             "in_place": communicator_of(program.source).native.shares_memory,
              "elements": [t.shape.num_elements() for t in inputs], "wire": _wire(first)}
     name = f"{first.name}/bucket_{bucket.number}"
     begin = {**attrs, "op": reduction_of(first), "overlap": bucket.overlap}

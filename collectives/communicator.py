@@ -229,12 +229,14 @@ class Communicator:
         return everything if self.rank == root else None
 
     # ---- buckets ------------------------------------------------------------------------------------------------
-    def bucket(self, nbytes: int) -> Any:
+    def bucket(self, nbytes: int, *, in_place: bool = False) -> Any:
         """Pinned memory for a recurring allreduce: fill `.input(dtype)`, start, wait, read `.result(dtype)` in place.
 
-        Collective. The input may be refilled, and the result read, after `wait` until the next `start`.
+        Collective. After `wait` the input may be refilled, and the result read until the next `start`. in_place: less
+        memory and fewer barriers; the result is lost when any rank refills its input, so all ranks call `barrier`
+        between reading the one and filling the other.
         """
-        return self._call(self.native.bucket, nbytes)
+        return self._call(self.native.bucket, nbytes, in_place)
 
     def start(self, bucket: Any, count: int, dtype: Any, op: str = "sum", *, overlap: bool = True) -> int:
         """Starts the allreduce of the bucket's first `count` elements in the background; a ticket for `wait`.

@@ -84,7 +84,7 @@ def _(op: Operation) -> list[TensorShape]:
     return [TensorShape([None, *shape.dims[1:]])]
 
 
-_BUCKET = {"bucket": attr("int"), "elements": attr("list(int)"), "wire": ""}
+_BUCKET = {"bucket": attr("int"), "elements": attr("list(int)"), "wire": "", "in_place": False}
 
 
 @define("_BucketReduce(inputs: N*T)", T=BUCKETED, op=attr("string", "sum", ("sum", "mean")), overlap=True,
@@ -93,7 +93,8 @@ def bucket_reduce(inputs: list[Array], *, bucket: int, wire: str, state: State, 
     """Begins the reduction of bucket number `bucket` over the ranks; `elements`: of each input.
 
     overlap: false where the wait follows at once, so that the waiting thread had better do it itself. wire: the dtype
-    and rounding in which the values travel (wire_dtype.py), "" for their own.
+    and rounding in which the values travel (wire_dtype.py), "" for their own. in_place: the result replaces the inputs,
+    so all ranks must have read it before one of them writes the next (release.py).
     """
     group = communicator_of(op.graph)
     started = state.containers.setdefault("_buckets", {})

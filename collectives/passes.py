@@ -7,6 +7,7 @@ from .attach import attach_communicator
 from .buckets import merge_into_buckets
 from .consensus import check_consensus
 from .order import order_collectives
+from .release import release_results
 from .shards import split_into_shards
 from .shared_variables import update_by_slices
 
@@ -16,3 +17,4 @@ register("merge reductions into buckets", merge_into_buckets)
 register("order collectives", order_collectives)
 register("check consensus", check_consensus)
 register("update by slices", update_by_slices)
+register("release results", release_results)

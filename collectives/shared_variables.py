@@ -45,9 +45,7 @@ def ranks_meet(*, op: Operation) -> None:
 
 def mark_shared(step: TrainStep, world: Communicator) -> set[Operation]:
     """Marks the updates that can go by slices; the variables, slots included, that are to be shared."""
-    if not config.get("RINGFLOW_SHARED_VARIABLES") or world.size == 1 or world.local_size != world.size:
-        return set()
-    if world.native.algorithm != "one_pass":
+    if not config.get("RINGFLOW_SHARED_VARIABLES") or not world.native.shares_memory:
         return set()
     shared: set[Operation] = set()
     for op in step.update_ops:

@@ -87,6 +87,7 @@ class Contestant:
 
     def repeat(self, repetition: int, meet: Callable[[], object], numbers: Numbers) -> None:
         calls = range(len(self.inputs))
+        meet()  # a bucket in place is refilled only after all have read it
         for j in calls:
             numbers.write(self.inputs[j], repetition + j)
         call = self.call
@@ -153,7 +154,7 @@ def _empty(count: int, kind: np.dtype) -> list[np.ndarray]:
 def _bucket(world: Communicator, count: int, kind: np.dtype, op: str, numbers: Numbers) -> Contestant:
     native, reduce_bucket = world.native, world.native.reduce_bucket
     size = count * kind.itemsize
-    buckets = [world.bucket(size) for _ in range(calls_of(size))]
+    buckets = [world.bucket(size, in_place=True) for _ in range(calls_of(size))]
     inputs = [b.input(kind)[:count] for b in buckets]
     results = [b.result(kind)[:count] for b in buckets]
     shared = all(b.shared for b in buckets)

@@ -194,12 +194,11 @@ uint64_t start(Communicator& c, const std::shared_ptr<Bucket>& bucket, int64_t c
   return c.start(bucket, count, dtype_of_descr(py::dtype::from_args(dtype)), reduction_of(op), overlap);
 }
 
-void reduce_bucket(Communicator& c, const std::shared_ptr<Bucket>& bucket, int64_t count, const py::dtype& dtype,
-                   const std::string& op) {
+void reduce_bucket(Communicator& c, Bucket& bucket, int64_t count, const py::dtype& dtype, const std::string& op) {
   const DType type = dtype_of_descr(dtype);
   const Reduction reduction = reduction_of(op);
   py::gil_scoped_release released;
-  c.wait(c.start(bucket, count, type, reduction, false));
+  c.allreduce(bucket, count, type, reduction);
 }
 
 void set_peers(Communicator& c, const std::vector<std::tuple<std::string, int, bool>>& peers) {
@@ -237,6 +236,8 @@ void bind_collectives(py::module_& m) {
       .def("set_selection", &set_selection, py::arg("table"))
       .def("bytes_sent", &Communicator::bytes_sent)
       .def_property_readonly("nodes", &Communicator::nodes)
+      .def_property_readonly("shares_memory", &Communicator::shares_memory,
+                             "Whether all ranks read each other's memory, so that buckets can be reduced in place.")
       .def("allreduce", &allreduce, py::arg("array"), py::arg("op"), py::arg("algorithm") = "auto", "In place.")
       .def("reduce", &reduce_to_root, py::arg("array"), py::arg("op"), py::arg("root"), "In place; scratch but on the root.")
       .def("reduce_scatter", &reduce_scatter, py::arg("array"), py::arg("out"), py::arg("counts"), py::arg("op"))
@@ -247,7 +248,8 @@ void bind_collectives(py::module_& m) {
       .def("send", &send, py::arg("array"), py::arg("to"), py::arg("tag"))
       .def("recv", &receive, py::arg("array"), py::arg("source"), py::arg("tag"))
       .def("barrier", &Communicator::barrier, Released())
-      .def("bucket", &Communicator::bucket, py::arg("bytes"), Released(), "Collective.")
+      .def("bucket", &Communicator::bucket, py::arg("bytes"), py::arg("in_place") = false, Released(),
+           "Collective. in_place: all ranks meet (`barrier`) after reading a result, before one fills the bucket again.")
       .def("start", &start, py::arg("bucket"), py::arg("count"), py::arg("dtype"), py::arg("op"),
            py::arg("overlap") = true,
            "Starts the allreduce of a bucket's first `count` elements; a ticket for `wait`.")

@@ -27,7 +27,9 @@
 namespace rf {
 
 // Pinned memory for one recurring allreduce. Fill `input()`, start, wait, read `result()` in place.
-// After the wait `input()` may be filled again, and `result()` holds until this rank starts the bucket again.
+// Apart: after the wait `input()` may be filled again, and `result()` holds until this rank starts the bucket again.
+// In place: `result()` holds until some rank fills its `input()` again, so ranks meet (`barrier`) in between. There is one
+// copy less of it to keep in caches, and small ones take one barrier less.
 // `result()` is shared by the ranks of a node: it must not be written. Where they share no memory it is `input()` itself.
 class Bucket {
  public:
@@ -35,8 +37,6 @@ class Bucket {
   const void* result() const { return result_; }
   size_t bytes() const { return bytes_; }
   bool shared() const { return segment_ != nullptr; }
-  // Rank 0's input memory, the same for all ranks that share the bucket; for uses other than reductions.
-  void* common() const { return segment_->window(0); }
   // 16-bit floats travel between hosts as such whatever the length, never widened to 32 bits: always by ring.h.
   void keep_narrow() { narrow_ = true; }
 
@@ -80,6 +80,8 @@ class Communicator : public std::enable_shared_from_this<Communicator> {
   // Replaces the built-in table; the same on every rank.
   void set_selection(Selection selection);
   const std::vector<int>& nodes() const { return options_.nodes; }
+  // Whether all ranks read each other's memory, so that buckets can be reduced in place.
+  bool shares_memory() const { return all_share() && use_windows(); }
   // Payload that this rank has handed to the transport.
   uint64_t bytes_sent() const;
 
@@ -103,12 +105,16 @@ class Communicator : public std::enable_shared_from_this<Communicator> {
   std::shared_ptr<Communicator> split(int color, int key);
 
   // Collective: every rank makes the same buckets in the same order. Zero-filled.
-  std::shared_ptr<Bucket> bucket(size_t bytes);
+  std::shared_ptr<Bucket> bucket(size_t bytes, bool in_place = false);
+  // Collective. Zero-filled memory that all ranks of a node address; null on all of them where they share none.
+  std::shared_ptr<Segment> common(size_t bytes);
   // Reduces the first `count` elements. Returns at once; collective. `overlap` false: the wait follows at once, so that
   // the waiting thread had better do it itself.
   Progress::Ticket start(const std::shared_ptr<Bucket>& bucket, int64_t count, DType dtype, Reduction reduction,
                          bool overlap = true);
   void wait(Progress::Ticket ticket);
+  // Both in one, on this thread unless another collective is under way.
+  void allreduce(Bucket& bucket, int64_t count, DType dtype, Reduction reduction);
 
   // Failure. `text` says who and why ("rank 1/2 (host) ended: ValueError: ..."). The first abort counts.
   void abort(const std::string& text);
@@ -144,6 +150,8 @@ class Communicator : public std::enable_shared_from_this<Communicator> {
   void agree_first();
   Segment* passage();
   void give_private_memory(Bucket& bucket) const;
+  void check_bucket(const Bucket& bucket, int64_t count, DType dtype, Reduction reduction) const;
+  void reduce_in(Bucket& bucket, int64_t count, DType dtype, Reduction reduction);
   void check_peer(Operation operation, int peer) const;
 
   const std::shared_ptr<Transport> transport_;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/tensor.h"
+#include "collectives/mapping.h"
 
 namespace rf {
 
@@ -28,20 +29,6 @@ struct Free {
   void operator()(void* p) const { std::free(p); }
 };
 
-class HeapSegment : public Segment {
- public:
-  HeapSegment(int size, size_t bytes) : Segment(size, bytes) {
-    const size_t total = (static_cast<size_t>(size) + 1) * bytes;
-    memory_.reset(std::aligned_alloc(kPage, total));
-    if (!memory_) fail(Code::Internal, "out of memory: cannot allocate ", total, " bytes of windows");
-    base_ = static_cast<char*>(memory_.get());
-    std::memset(base_, 0, total);
-  }
-
- private:
-  std::unique_ptr<void, Free> memory_;
-};
-
 }  // namespace
 
 // The ranks of one node, and the memory that they share.
@@ -55,6 +42,7 @@ struct LoopbackNode {
   std::unique_ptr<void, Free> memory;
   ControlBlock* const control;
   std::shared_ptr<Segment> segment;  // being handed out; written by the node's rank 0 between two barriers
+  std::string problem;               // why there is none
 };
 
 class LoopbackWorld {
@@ -183,9 +171,18 @@ class LoopbackWindows : public Windows {
     ranks_here_ = world_->size;
     publish_cores();
   }
-  std::shared_ptr<Segment> allocate(size_t bytes, Watch& watch, std::string*) override {
-    if (rank_ == 0) node_.segment = std::make_shared<HeapSegment>(size_, bytes);
+  std::shared_ptr<Segment> allocate(size_t bytes, SegmentLayout layout, Watch& watch, std::string* problem) override {
+    if (rank_ == 0) {
+      node_.segment = nullptr;
+      try {
+        const size_t total = MappedSegment::total_bytes(size_, bytes, layout);
+        node_.segment = std::make_shared<MappedSegment>(size_, bytes, layout, Mapping::anonymous(total));
+      } catch (const Error& e) {
+        node_.problem = e.what();
+      }
+    }
     barrier(watch);
+    if (!node_.segment) *problem = node_.problem;
     std::shared_ptr<Segment> mine = node_.segment;
     barrier(watch);
     if (rank_ == 0) node_.segment.reset();

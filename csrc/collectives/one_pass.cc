@@ -40,11 +40,22 @@ Slice slice_of(int64_t count, size_t element_bytes, int rank, int size) {
 
 void allreduce(Windows& windows, Watch& watch, Segment& segment, size_t capacity, int64_t count, DType dtype,
                Reduction reduction) {
-  const bool own = has_own_result(capacity, windows.size());
-  const Slice slice = own ? Slice{0, count} : slice_of(count, size_of(dtype), windows.rank(), windows.size());
-  char* result = result_of(segment, capacity, windows.rank(), windows.size());
+  const int me = windows.rank();
+  const size_t item = size_of(dtype);
   windows.meet(watch);
-  reduce_slice(windows, segment, 0, slice, result + static_cast<size_t>(slice.begin) * size_of(dtype), dtype, reduction);
+  if (segment.layout() == SegmentLayout::Apart) {
+    const Slice slice = slice_of(count, item, me, windows.size());
+    char* out = segment.result() + static_cast<size_t>(slice.begin) * item;
+    reduce_slice(windows, segment, 0, slice, out, dtype, reduction);
+  } else if (has_own_result(capacity)) {
+    reduce_slice(windows, segment, 0, {0, count}, result_of(segment, capacity, me), dtype, reduction);
+    return;
+  } else {
+    const auto limit = [&](int r) { return std::min(count, static_cast<int64_t>(segment.slice_begin(r) / item)); };
+    const Slice slice{limit(me), limit(me + 1)};
+    char* out = segment.window(me) + static_cast<size_t>(slice.begin) * item;
+    reduce_slice(windows, segment, 0, slice, out, dtype, reduction);
+  }
   windows.barrier(watch);
 }
 

@@ -1,12 +1,20 @@
 // Collectives over windows: every rank reads its peers' memory in place.
 //
-// allreduce on a segment: rank r reduces slice r of all p windows into the shared result, in rank order, so that all
-// ranks read the same bits, and the same bits on every run. Nothing is copied.
-//   Steps: 2 barriers.   Memory traffic of the node: (p + 1) n bytes, of a rank (p + 1) n / p.   Bytes sent: 0.
-// With two ranks and at most kOwnResultBytes each rank reduces both windows into a result of its own instead: reading
-// a line that the peer has written is cheaper than writing one that the peer has read.
-//   Steps: 2 barriers.   Memory traffic of a rank: 3 n bytes.
-// Afterwards a rank may refill its own window; the result stays until the rank starts the next allreduce there.
+// allreduce of a bucket, whose windows the callers have filled. In rank order, so that all ranks read the same bits, and
+// the same bits on every run. Nothing is copied. By layout (layout_of):
+//   in place   rank r reduces slice r of all p windows into its own window. Nobody else has read those lines since it
+//              filled them, so they are still in its caches and writing them tells nobody. Pages of the windows are
+//              mapped a second time, the slices in a row: that is the result (mapping.h).
+//              Steps: 2 barriers.   Memory of the node: p n bytes.   Read from others: (p - 1) n / p of each rank's cache
+//              lines, and as many of the result.
+//   own        up to kSmallBytes: every rank reduces everything into a result of its own, in the second half of its window.
+//              Steps: 1 barrier.    Memory of the node: 2 p n bytes.
+//   apart      rank r reduces slice r into a common result: a line that the others have read before must be taken from
+//              their caches first, which costs more than reading it.
+//              Steps: 2 barriers.   Memory of the node: (p + 1) n bytes.
+// In place and own leave the windows to the readers: before a rank refills its window all ranks must have met
+// (Windows::barrier) since they last read the result. Apart, a rank may refill it at once, and the result stays until
+// the rank starts the next allreduce there.
 //
 // The others work on memory of the caller and copy it through the windows piece by piece (n bytes, pieces of b):
 //   allreduce   2 + ceil(n / kRoundBytes) barriers, a copy in of (p - 1) n / p and a copy out; 1 barrier when n <= kSmallBytes
@@ -20,13 +28,13 @@
 #include <vector>
 
 #include "base/dtype.h"
+#include "base/tensor.h"
 #include "collectives/reduction.h"
 #include "collectives/windows.h"
 
 namespace rf::one_pass {
 
-constexpr size_t kSmallBytes = 4096;       // at most this, every rank reduces everything
-constexpr size_t kOwnResultBytes = 256 << 10;
+constexpr size_t kSmallBytes = 4096;       // at most this, every rank reduces everything: a page, so that the input has one as well
 constexpr size_t kRoundBytes = 256 << 10;  // of an allreduce of a caller's array: two rounds stay in a second-level cache
 // The window size of the segment that passes the callers' memory. Large pieces need few barriers, but all windows are
 // reserved at once.
@@ -38,14 +46,20 @@ struct Slice {
 };
 Slice slice_of(int64_t count, size_t element_bytes, int rank, int size);
 
-// A segment for buckets of `capacity` bytes: the window to allocate, and where a rank finds the result.
-inline bool has_own_result(size_t capacity, int ranks) { return ranks == 2 && capacity <= kOwnResultBytes; }
-inline size_t window_bytes(size_t capacity, int ranks) {
-  const size_t pages = capacity ? (capacity + kPage - 1) / kPage : 1;
-  return pages * kPage * (has_own_result(capacity, ranks) ? 2 : 1);
+// The layout of a bucket of `capacity` bytes in place; its window, which is twice as long where results are the ranks' own.
+inline bool has_own_result(size_t capacity) { return capacity <= kSmallBytes; }
+inline SegmentLayout layout_of(size_t capacity, int ranks) {
+  const bool page_each = capacity > (static_cast<size_t>(ranks) - 1) * kPage;
+  return has_own_result(capacity) || page_each ? SegmentLayout::InPlace : SegmentLayout::Apart;
 }
-inline char* result_of(const Segment& segment, size_t capacity, int rank, int ranks) {
-  return has_own_result(capacity, ranks) ? segment.window(rank) + segment.bytes() / 2 : segment.result();
+inline size_t window_bytes(size_t capacity, SegmentLayout layout) {
+  const bool twice = layout == SegmentLayout::InPlace && has_own_result(capacity);
+  return round_up(capacity ? capacity : 1, kPage) * (twice ? 2 : 1);
+}
+// Where a rank finds the result.
+inline char* result_of(const Segment& segment, size_t capacity, int rank) {
+  const bool own = segment.layout() == SegmentLayout::InPlace && has_own_result(capacity);
+  return own ? segment.window(rank) + segment.bytes() / 2 : segment.result();
 }
 
 void allreduce(Windows& windows, Watch& watch, Segment& segment, size_t capacity, int64_t count, DType dtype,

@@ -91,9 +91,11 @@ void scale(T* data, int64_t n, int divisor) {
 template <class T, class Op>
 void reduce_plain(T* out, const T* const* sources, int p, int64_t n, bool mean, Op op) {
   constexpr int64_t block = kBlockBytes / static_cast<int64_t>(sizeof(T));
+  const bool late = std::find(sources + std::min(p, 2), sources + p, out) != sources + p;  // it still has to be read
+  alignas(64) T scratch[block];
   for (int64_t begin = 0; begin < n; begin += block) {
     const int64_t size = std::min(block, n - begin);
-    T* o = out + begin;
+    T* o = late ? scratch : out + begin;
     if (p == 1) {
       if (o != sources[0] + begin) std::memcpy(o, sources[0] + begin, static_cast<size_t>(size) * sizeof(T));
       continue;
@@ -102,6 +104,7 @@ void reduce_plain(T* out, const T* const* sources, int p, int64_t n, bool mean, 
     for (int r = 2; r < p; ++r) combine(o, static_cast<const T*>(o), sources[r] + begin, size, op);
     if constexpr (std::is_floating_point_v<T>)
       if (mean) scale(o, size, p);
+    if (late) std::memcpy(out + begin, o, static_cast<size_t>(size) * sizeof(T));
   }
 }
 

@@ -20,7 +20,7 @@ Reduction reduction_of(const std::string& name);       // "average" is "mean"; I
 // InvalidArgument where `reduction` has no meaning for `dtype`: the mean of integers and bool.
 void check_reduction(DType dtype, Reduction reduction);
 
-// out[i] = sources[0][i] op sources[1][i] op ...; for the mean divided by num_sources. `out` may be source 0 or 1.
+// out[i] = sources[0][i] op sources[1][i] op ...; for the mean divided by num_sources. `out` may be one of the sources.
 void reduce(DType dtype, Reduction reduction, void* out, const void* const* sources, int num_sources, int64_t count);
 // accumulator[i] = other[i] op accumulator[i], the mean as a sum.
 void accumulate(DType dtype, Reduction reduction, void* accumulator, const void* other, int64_t count);

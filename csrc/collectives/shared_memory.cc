@@ -1,15 +1,13 @@
 #include "collectives/shared_memory.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstring>
 #include <utility>
 #include <vector>
 
+#include "collectives/mapping.h"
 #include "collectives/ring.h"
 
 namespace rf {
@@ -24,83 +22,6 @@ struct Unlink {
   const std::string name;
 };
 
-// A mapped shared-memory object.
-class Mapping {
- public:
-  Mapping(Mapping&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), bytes_(other.bytes_), file_(std::exchange(other.file_, -1)) {}
-  Mapping(const Mapping&) = delete;
-  ~Mapping() {
-    if (data_) munmap(data_, bytes_);
-    if (file_ >= 0) close(file_);
-  }
-
-  static Mapping create(const std::string& name, size_t bytes) {
-    struct statvfs disk;
-    if (statvfs("/dev/shm", &disk) == 0) {
-      const size_t free_bytes = static_cast<size_t>(disk.f_bavail) * disk.f_frsize;
-      if (free_bytes < bytes)
-        fail(Code::Unavailable, "/dev/shm has ", free_bytes >> 20, " MiB free and ", (bytes >> 20) + 1,
-             " MiB are needed");
-    }
-    const int file = shm_open(name.c_str(), O_CREAT | O_EXCL | O_RDWR, 0600);
-    if (file < 0) refuse("shm_open", name);
-    if (ftruncate(file, static_cast<off_t>(bytes)) != 0) {
-      const int error = errno;
-      close(file);
-      shm_unlink(name.c_str());
-      errno = error;
-      refuse("ftruncate", name);
-    }
-    return Mapping(file, bytes, name);
-  }
-  static Mapping open(const std::string& name, size_t bytes) {
-    const int file = shm_open(name.c_str(), O_RDWR, 0600);
-    if (file < 0) refuse("shm_open", name);
-    return Mapping(file, bytes, name);
-  }
-
-  void* data() const { return data_; }
-  // Reserves the pages, on this processor's NUMA node.
-  void reserve(size_t offset, size_t bytes) {
-    if (const int error = posix_fallocate(file_, static_cast<off_t>(offset), static_cast<off_t>(bytes))) {
-      errno = error;
-      refuse("posix_fallocate", "a window");
-    }
-  }
-  void close_file() {
-    close(file_);
-    file_ = -1;
-  }
-
- private:
-  Mapping(int file, size_t bytes, const std::string& name) : bytes_(bytes), file_(file) {
-    void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    if (data == MAP_FAILED) {
-      close(file);
-      refuse("mmap", name);
-    }
-    data_ = data;
-  }
-  [[noreturn]] static void refuse(const char* call, const std::string& name) {
-    fail(Code::Unavailable, call, " of ", name, ": ", std::strerror(errno));
-  }
-
-  void* data_ = nullptr;
-  size_t bytes_;
-  int file_;
-};
-
-class SharedSegment : public Segment {
- public:
-  SharedSegment(int size, size_t bytes, Mapping mapping) : Segment(size, bytes), mapping_(std::move(mapping)) {
-    base_ = static_cast<char*>(mapping_.data());
-  }
-
- private:
-  Mapping mapping_;
-};
-
 class SharedMemory : public Windows {
  public:
   SharedMemory(int rank, int size, std::string prefix, Mapping control)
@@ -109,8 +30,8 @@ class SharedMemory : public Windows {
     publish_cores();
   }
 
-  std::shared_ptr<Segment> allocate(size_t bytes, Watch& watch, std::string* problem) override {
-    const size_t total = (static_cast<size_t>(size_) + 1) * bytes;
+  std::shared_ptr<Segment> allocate(size_t bytes, SegmentLayout layout, Watch& watch, std::string* problem) override {
+    const size_t total = MappedSegment::total_bytes(size_, bytes, layout);
     std::unique_ptr<Mapping> mapping;
     barrier(watch);  // a name must not wait for ranks that may never come
     std::unique_ptr<Unlink> unlink;
@@ -125,11 +46,14 @@ class SharedMemory : public Windows {
     const std::string said(control_->segment_text + 1);
     const bool created = control_->segment_text[0] == '+';
     if (!created) *problem = said;
+    std::shared_ptr<Segment> segment;
     if (created && !try_to(problem, [&] {
           if (!mapping) mapping = std::make_unique<Mapping>(Mapping::open(said, total));
-          mapping->reserve(static_cast<size_t>(rank_) * bytes, bytes);
-          if (rank_ == 0) mapping->reserve(static_cast<size_t>(size_) * bytes, bytes);
-          mapping->close_file();
+          const size_t mine = static_cast<size_t>(rank_) * bytes, all = static_cast<size_t>(size_) * bytes;
+          if (layout != SegmentLayout::Common) mapping->reserve(mine, bytes);
+          if (rank_ == 0 && layout == SegmentLayout::Common) mapping->reserve(0, bytes);
+          if (rank_ == 0 && layout == SegmentLayout::Apart) mapping->reserve(all, bytes);
+          segment = std::make_shared<MappedSegment>(size_, bytes, layout, std::move(*mapping));
         }))
       control_->segment_failures.fetch_add(1);
     barrier(watch);
@@ -140,7 +64,7 @@ class SharedMemory : public Windows {
       if (problem->empty()) *problem = "another rank could not map a segment";
       return nullptr;
     }
-    return std::make_shared<SharedSegment>(size_, bytes, std::move(*mapping));
+    return segment;
   }
 
  private:

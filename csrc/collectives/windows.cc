@@ -4,7 +4,7 @@
 
 namespace rf {
 
-void Windows::arrive(Watch& watch, uint32_t tag) {
+int Windows::arrive(Watch& watch, uint32_t tag) {
   ControlBlock& c = *control_;
   Member& me = c.member(rank_);
   const uint32_t mine = me.arrivals.load(std::memory_order_relaxed) + 1;
@@ -16,9 +16,12 @@ void Windows::arrive(Watch& watch, uint32_t tag) {
     c.generation.fetch_add(1, std::memory_order_seq_cst);
     futex_wake_all(c.generation);
   }
+  uint64_t word = 0;
   const auto there = [&](int r) {
-    return static_cast<uint32_t>(c.member(r).arrived[slot].load(std::memory_order_acquire) >> 32) == mine;
+    word = c.member(r).arrived[slot].load(std::memory_order_acquire);
+    return static_cast<uint32_t>(word >> 32) == mine;
   };
+  int different = -1;
   for (int r = 0; r < size_; ++r) {
     if (r == rank_) continue;
     watch.until([&] { return there(r); },
@@ -34,7 +37,10 @@ void Windows::arrive(Watch& watch, uint32_t tag) {
                     if (q != rank_ && !there(q)) missing.push_back(name_of(q));
                   return missing;
                 });
+    // from the word just read: reading it again could mean to wait for its line, which the peer writes next
+    if (different < 0 && static_cast<uint32_t>(word) != tag) different = r;
   }
+  return different;
 }
 
 void Windows::barrier(Watch& watch) { arrive(watch, 0); }
@@ -43,14 +49,10 @@ void Windows::meet(Watch& watch) {
   Member& me = control_->member(rank_);
   // Two slots: a peer writes slot s again only after this rank has arrived once more, so after the comparison.
   const uint32_t slot = (me.arrivals.load(std::memory_order_relaxed) + 1) & 1;
-  const uint32_t tag = watch.signature().tag();
   me.signature[slot] = watch.signature();
-  arrive(watch, tag);
-  for (int r = 0; r < size_; ++r) {
-    Member& other = control_->member(r);
-    if (static_cast<uint32_t>(other.arrived[slot].load(std::memory_order_relaxed)) == tag) continue;
-    throw_different(watch, name_of(rank_), watch.signature(), name_of(r), other.signature[slot]);
-  }
+  const int r = arrive(watch, watch.signature().tag());
+  if (r >= 0)
+    throw_different(watch, name_of(rank_), watch.signature(), name_of(r), control_->member(r).signature[slot]);
 }
 
 void Windows::publish_cores() {

@@ -20,8 +20,9 @@ std::shared_ptr<GradientBucket> CommunicatorResource::bucket(const Node& node) {
   const DType dtype = node.attr<DType>("T");
   std::vector<int64_t> elements = node.list<int64_t>("elements");
   const std::string wire = node.attr<std::string>("wire", "");
+  const bool in_place = node.attr<bool>("in_place", false);
   std::lock_guard<std::mutex> lock(mutex_);
-  std::shared_ptr<GradientBucket>& slot = buckets_[{node.attr<int64_t>("bucket"), dtype, wire, elements}];
+  std::shared_ptr<GradientBucket>& slot = buckets_[{node.attr<int64_t>("bucket"), dtype, wire, in_place, elements}];
   if (slot) return slot;
   auto made = std::make_shared<GradientBucket>();
   made->wire = wire_dtype_of(wire);
@@ -34,7 +35,7 @@ std::shared_ptr<GradientBucket> CommunicatorResource::bucket(const Node& node) {
   }
   made->elements = std::move(elements);
   made->total = static_cast<int64_t>(end / item);
-  made->memory = communicator_->bucket(end);
+  made->memory = communicator_->bucket(end, in_place);
   if (made->wire) {
     made->memory->keep_narrow();
     made->residual.resize(static_cast<size_t>(made->total));
@@ -219,11 +220,11 @@ Kernel share_variable(const Node&) {
     Communicator& communicator = resource_of(c).communicator();
     Variable& v = c.variable(0);
     const Tensor& value = c.mutable_input(0);
-    const std::shared_ptr<Bucket> memory = communicator.bucket(value.bytes());
-    if (!memory->shared())
+    const std::shared_ptr<Segment> memory = communicator.common(value.bytes());
+    if (!memory)
       fail(Code::FailedPrecondition, "[_ShareVariable] the ranks share no memory of ", value.bytes(),
            " bytes. Fix: RINGFLOW_SHARED_VARIABLES=0, or a larger /dev/shm.");
-    void* const place = memory->common();
+    void* const place = memory->window(0);
     if (communicator.rank() == 0) std::memcpy(place, value.raw(), value.bytes());
     communicator.barrier();
     v.value = Tensor(value.dtype(), value.shape(), Buffer::wrap(place, value.bytes(), [memory] {}));

@@ -38,7 +38,7 @@ class CommunicatorResource : public Resource, public Pinning {
   Pinned outputs(const Node& wait) override;
 
  private:
-  using Layout = std::tuple<int64_t, DType, std::string, std::vector<int64_t>>;  // attrs bucket, T, wire, elements
+  using Layout = std::tuple<int64_t, DType, std::string, bool, std::vector<int64_t>>;  // attrs bucket, T, wire, in_place, elements
   const std::shared_ptr<Communicator> communicator_;
   std::mutex mutex_;
   std::map<Layout, std::shared_ptr<GradientBucket>> buckets_;

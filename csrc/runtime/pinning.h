@@ -15,7 +15,8 @@
 //   constant, feed, a tensor that others read too, or one of unknown shape). So kernels compare: `_BucketReduce` copies
 //   input i unless `c.input(i).raw()` is the address, `_BucketWait` copies unless `c.output(i, shape).raw()` is.
 // - The memory is written again in the next run of the plan, as soon as `_BucketWait` has returned: it must by
-//   then have been read by everybody.
+//   then have been read by everybody. Of a result in place (attr `in_place`) the last moment is the `_RanksMeet` that ends
+//   the program (collectives/release.py); so a fetch, which may come later, never reads pinned memory.
 #pragma once
 
 #include <memory>

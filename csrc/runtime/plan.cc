@@ -125,6 +125,7 @@ class Planner {
       Storage& s = storage(v);
       s.last = position;
       if (!alias) ++s.readers;
+      if (node.op == "_Retval") s.fetched = true;
     }
     if (node.op == "_Arg") add_argument(p);
     if (node.op == "_Retval") add_result(p);
@@ -232,6 +233,7 @@ class Planner {
     const std::vector<int64_t> elements = node.list<int64_t>("elements");
     Storage& s = storage(v);
     if (!address || i >= elements.size() || s.place != Place::Arena || (sole_reader && s.readers != 1)) return;
+    if (s.fetched && node.attr<bool>("in_place", false)) return;  // perhaps after the memory may last be read
     if (value(v).bytes != static_cast<int64_t>(s.bytes) || elements[i] > kMaxBytes ||
         elements[i] * static_cast<int64_t>(size_of(value(v).dtype)) != value(v).bytes)
       return;

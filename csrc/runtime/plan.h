@@ -29,6 +29,7 @@ struct Storage {
   int first = 0;  // positions in the order: written, last read
   int last = 0;
   int readers = 0;  // reads by nodes that do not merely alias it
+  bool fetched = false;
   size_t offset = 0;
   void* address = nullptr;  // Pinned
 };

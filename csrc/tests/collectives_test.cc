@@ -1,8 +1,11 @@
 // Communicators over loopback threads: results, buckets with overlap, failure. Run under the thread sanitizer as well.
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <functional>
 #include <thread>
+#include <vector>
 
 #include "tests/check.h"
 #include "tests/ranks.h"
@@ -49,6 +52,60 @@ void test_buckets_overlap(Algorithm algorithm) {
     }
     CHECK(wrong == 0);
   });
+}
+
+// Results of their own, apart and in place; also of fewer elements than there is room for.
+void test_buckets_in_place() {
+  for (int p : {1, 2, 3, 5})
+    on_ranks(p, Algorithm::OnePass, 60, [&](Communicator& c) {
+      for (int64_t room : {0, 1, 1000, 1024, 1025, 3000, 5 * 1024, 50000}) {
+        auto bucket = c.bucket(static_cast<size_t>(room) * 4, true);
+        int64_t wrong = 0;
+        for (int step = 0; step < 12; ++step) {
+          const int64_t n = std::max<int64_t>(room - 300 * (step % 4), 0);
+          auto* x = static_cast<int32_t*>(bucket->input());
+          for (int64_t i = 0; i < n; ++i) x[i] = static_cast<int32_t>(contribution(c.rank(), i)) + step;
+          if (step % 2)
+            c.allreduce(*bucket, n, DType::Int32, Reduction::Sum);
+          else
+            c.wait(c.start(bucket, n, DType::Int32, Reduction::Sum));
+          const auto* y = static_cast<const int32_t*>(bucket->result());
+          for (int64_t i = 0; i < n && p > 1; ++i) wrong += y[i] != sum(p, i) + p * step;
+          c.barrier();  // before the windows are filled again
+        }
+        CHECK(wrong == 0);
+      }
+    });
+}
+
+// One rank's own window is what it reduces into, whatever its place among the sources.
+void test_reduce_into_any_source() {
+  for (DType dtype : {DType::Float, DType::Half})
+    for (int target = 0; target < 4; ++target) {
+      constexpr int64_t n = 5000;
+      std::vector<float> values[4];
+      std::vector<char> memory[4];
+      const void* sources[4];
+      for (int r = 0; r < 4; ++r) {
+        for (int64_t i = 0; i < n; ++i) values[r].push_back(static_cast<float>((i * (r + 2)) % 16));
+        memory[r].resize(n * size_of(dtype));
+        if (dtype == DType::Half)
+          narrow(dtype, values[r].data(), memory[r].data(), n);
+        else
+          std::memcpy(memory[r].data(), values[r].data(), memory[r].size());
+        sources[r] = memory[r].data();
+      }
+      reduce(dtype, Reduction::Mean, memory[target].data(), sources, 4, n);
+      std::vector<float> got(n);
+      if (dtype == DType::Half)
+        widen(dtype, memory[target].data(), got.data(), n);
+      else
+        std::memcpy(got.data(), memory[target].data(), memory[target].size());
+      int64_t wrong = 0;
+      for (size_t i = 0; i < n; ++i)
+        wrong += got[i] != (values[0][i] + values[1][i] + values[2][i] + values[3][i]) / 4;
+      CHECK(wrong == 0);
+    }
 }
 
 void test_gather_and_broadcast(Algorithm algorithm) {
@@ -120,6 +177,8 @@ int main() {
     run((std::string("buckets overlap by ") + name_of(a)).c_str(), [a] { test_buckets_overlap(a); });
     run((std::string("gather and broadcast by ") + name_of(a)).c_str(), [a] { test_gather_and_broadcast(a); });
   }
+  TEST(test_buckets_in_place);
+  TEST(test_reduce_into_any_source);
   TEST(test_failures_reach_everybody);
   TEST(test_different_calls_are_an_error_on_every_rank);
   return rf::test::failures != 0;

@@ -7,6 +7,7 @@ from ringflow.graph import dtypes
 from ringflow.graph.errors import InvalidArgumentError
 from ringflow.graph.passes import extract, optimise
 from ringflow.graph.session import BACKENDS
+from ringflow.graph.topology import predecessors
 
 
 def deep(widths=(4, 8, 8, 1), dtype=np.float32):
@@ -200,3 +201,39 @@ def test_graph_for_another_number_of_ranks_is_refused():
             rf.import_graph_def(data, name="")
             with pytest.raises(InvalidArgumentError, match="ranks"):
                 session.run("r:0")
+
+
+def test_ranks_meet_after_the_last_reader_of_a_result_in_place():
+    def body(world):
+        _, program = program_of(*deep())
+        operations = program.graph.get_operations()
+        (meet,) = (op for op in operations if op.type == "_RanksMeet")
+        before, new = {meet}, [meet]
+        while new:
+            new = [p for op in new for p in predecessors(op) if p not in before]
+            before.update(new)
+        return all(op.attrs["in_place"] for op in operations if op.type == "_BucketWait"), before == set(operations)
+
+    assert on_rank_0(body) == (True, True)
+
+
+def test_ranks_with_private_memory_do_not_meet():
+    def body(world):
+        with rf.Graph().as_default():
+            return [op.type for op in program_of(*deep())[1].graph.get_operations()]
+
+    types = loopback.run(2, body, algorithm="ring")[0]
+    assert "_BucketWait" in types and "_RanksMeet" not in types
+
+
+def test_a_fetched_result_is_whole_though_another_rank_runs_ahead():
+    def body(world):
+        with rf.Graph().as_default():
+            x = rf.placeholder(rf.float32, [200_000])
+            total = all_reduce(x * 2.0)
+            with rf.Session() as session:
+                for step in range(60):
+                    value = session.run(total, {x: np.full(200_000, step + world.rank, np.float32)})
+                    np.testing.assert_array_equal(value, 4.0 * step + 2)
+
+    loopback.run(2, body)
