@@ -14,6 +14,7 @@ from . import (
     conv as conv,
     core as core,
     depthwise as depthwise,
+    fused as fused,
     gate as gate,
     gather as gather,
     lrn as lrn,
