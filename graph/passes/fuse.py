@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from ..operation import Operation, Tensor
 from ..ops.fused import FUSIBLE
+from ..places import Places, find_places
 from ..shapes import TensorShape, broadcast
 from ..topology import topological_order
 from .min_cut import minimum_cut
@@ -30,7 +31,7 @@ Group = list[Operation]  # in the order of the program
 def fuse_elementwise(program: Program) -> None:
     order = topological_order(program.graph._ops)
     position = {op: i for i, op in enumerate(order)}
-    waiters = _waiters(order)
+    waiters, places = _waiters(order), find_places(order)
     group_of: dict[Operation, Group] = {}
     for op in order:
         if op in program.targets or not _fusible(op):
@@ -38,7 +39,7 @@ def fuse_elementwise(program: Program) -> None:
         group = [op]
         for t in op.inputs:
             other = group_of.get(t.op)
-            if other is None or other[0] in group or not _alike(other[0], op):
+            if other is None or other[0] in group or not _alike(other[0], op, places):
                 continue
             joined = sorted([*other, *group], key=position.__getitem__)
             if _fits(joined) and all(position[w] >= position[op] for m in other for w in waiters[m] if w not in other):
@@ -47,7 +48,7 @@ def fuse_elementwise(program: Program) -> None:
             group_of[member] = group
     groups = {id(g): g for g in group_of.values()}.values()
     for group in sorted(groups, key=lambda g: position[g[-1]], reverse=True):  # readers first: what they compute again
-        again = sorted(_computed_again(group, group_of), key=position.__getitem__)  # need not be written
+        again = sorted(_computed_again(group, group_of, places), key=position.__getitem__)  # need not be written
         if len(group) + len(again) > 1:
             _replace(program, group, again, waiters)
     awaited = {c for op in program.graph._ops for c in op.control_inputs}
@@ -74,9 +75,11 @@ def _fusible(op: Operation) -> bool:
         not t.is_ref and t.dtype is y.dtype and _repeats_once(t.shape, y.shape) for t in op.inputs)
 
 
-def _alike(a: Operation, b: Operation) -> bool:
+def _alike(a: Operation, b: Operation, places: Places | None) -> bool:
+    """Whether one node could be both: alive and dead together, among other things."""
     x, y = a.outputs[0], b.outputs[0]
-    return x.shape == y.shape and x.dtype is y.dtype and a.device == b.device
+    same_place = places is None or places[a] == places[b]
+    return x.shape == y.shape and x.dtype is y.dtype and a.device == b.device and same_place
 
 
 def _fits(group: Group) -> bool:
@@ -95,7 +98,7 @@ def _repeats_once(operand: TensorShape, result: TensorShape) -> bool:
 def _source(t: Tensor) -> Tensor:
     """What a group reads for `t`: what a BroadcastTo repeats, unless that is memory that somebody may change."""
     x = t.op.inputs[0] if t.op.type == "BroadcastTo" else t
-    usable = not x.is_ref and not x.op.op_def.aliases and _repeats_once(x.shape, t.shape)
+    usable = not x.is_ref and not x.op.op_def.aliases and not t.op.control_inputs and _repeats_once(x.shape, t.shape)
     return x if usable else t
 
 
@@ -112,14 +115,14 @@ def _common(inputs: list[Tensor]) -> TensorShape:
     return shape
 
 
-def _computed_again(group: Group, group_of: dict[Operation, Group]) -> set[Operation]:
+def _computed_again(group: Group, group_of: dict[Operation, Group], places: Places | None) -> set[Operation]:
     """Cheap operations of other groups that `group` had better repeat than read the results of: those behind the
     fewest tensors from which all that it reads can be computed."""
     shape = group[-1].outputs[0].shape
 
     def parts(t: Tensor) -> list[Tensor] | None:
         """What `t` is computed from again; None where it had better be read."""
-        if t.op not in group_of or t.op.type not in _CHEAP or not _alike(t.op, group[-1]):
+        if t.op not in group_of or t.op.type not in _CHEAP or not _alike(t.op, group[-1], places):
             return None
         if any(x.is_ref or x.op.op_def.aliases for x in t.op.inputs):  # memory that may have changed by then
             return None

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import ringflow as rf
 from ringflow.graph import passes
+from ringflow.graph.opdef import OPS
 from ringflow.graph.passes import fuse
 from ringflow.graph.passes.program import extract
 from ringflow.graph.shapes import TensorShape
@@ -103,3 +104,11 @@ def test_sums_of_many_fuse_as_additions_from_the_left(monkeypatch):
     [node] = nodes(optimised([y], feeds), "_Fused")
     assert node.attrs["ops"] == ["AddV2"] * 5 + ["Mul", "Exp"]
     assert values(y, feeds, monkeypatch, True).tobytes() == values(y, feeds, monkeypatch, False).tobytes()
+
+
+def test_branches_are_not_joined_with_what_always_runs():
+    x, take = rf.placeholder(rf.float32, SHAPE), rf.placeholder(rf.bool, [])
+    no, yes = OPS["Switch"](x, take)
+    h = rf.exp(x) * 0.5
+    program = optimised([rf.tanh(yes) + h, no], [x, take])  # the sum is dead where the branch is not taken
+    assert sorted(op.attrs["ops"] for op in nodes(program, "_Fused")) == [["Exp", "Mul"], ["Tanh", "AddV2"]]
