@@ -29,6 +29,7 @@ from . import (
     reductions as reductions,
     resize as resize,
     resource as resource,
+    reverse as reverse,
     scan as scan,
     segment as segment,
     shape_ops as shape_ops,
