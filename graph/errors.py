@@ -41,6 +41,16 @@ class AlreadyExistsError(Error):
     code = 6
 
 
+class PermissionDeniedError(Error, PermissionError):
+    code = 7
+
+
+class ResourceExhaustedError(Error):
+    """Memory or storage is full."""
+
+    code = 8
+
+
 class FailedPreconditionError(Error):
     code = 9
 
@@ -82,6 +92,6 @@ class GraphError(Error, RuntimeError):
 BY_CODE: dict[int, type[Error]] = {
     c.code: c
     for c in (CancelledError, UnknownError, InvalidArgumentError, DeadlineExceededError, NotFoundError,
-              AlreadyExistsError, FailedPreconditionError, AbortedError, OutOfRangeError, UnimplementedError,
-              InternalError, UnavailableError, DataLossError)
+              AlreadyExistsError, PermissionDeniedError, ResourceExhaustedError, FailedPreconditionError, AbortedError,
+              OutOfRangeError, UnimplementedError, InternalError, UnavailableError, DataLossError)
 }

@@ -9,10 +9,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 LAYERS = ["graph", "kernels", "collectives", "train", "launch"]
 CPP_ALLOWED = {
     "base": {"base"},
-    "kernels": {"base", "kernels"},
+    "io": {"base", "io"},
+    "kernels": {"base", "io", "kernels"},
     "collectives": {"base", "collectives"},
-    "runtime": {"base", "kernels", "collectives", "runtime"},
-    "bindings": {"base", "kernels", "collectives", "runtime", "bindings"},
+    "runtime": {"base", "io", "kernels", "collectives", "runtime"},
+    "bindings": {"base", "io", "kernels", "collectives", "runtime", "bindings"},
     "mpi": {"base", "collectives", "mpi"},
 }
 

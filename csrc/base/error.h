@@ -17,6 +17,8 @@ enum class Code {
   DeadlineExceeded = 4,
   NotFound = 5,
   AlreadyExists = 6,
+  PermissionDenied = 7,
+  ResourceExhausted = 8,
   FailedPrecondition = 9,
   Aborted = 10,
   OutOfRange = 11,

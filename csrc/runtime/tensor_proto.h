@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/node.h"
-#include "runtime/protobuf.h"
+#include "base/protobuf.h"
 
 namespace rf {
 

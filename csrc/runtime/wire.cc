@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "runtime/protobuf.h"
+#include "base/protobuf.h"
 #include "runtime/tensor_proto.h"
 
 namespace rf {

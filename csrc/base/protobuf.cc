@@ -1,4 +1,4 @@
-#include "runtime/protobuf.h"
+#include "base/protobuf.h"
 
 #include <cstring>
 
@@ -7,7 +7,7 @@ namespace rf {
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire format is read in place, little-endian");
 
 void Reader::corrupt(const std::string& what) const {
-  fail(Code::DataLoss, "[GraphDef] ", message_, " is corrupt at byte ", at_ - begin_, " of ", end_ - begin_, ": ", what,
+  fail(Code::DataLoss, "[", format_, "] ", message_, " is corrupt at byte ", at_ - begin_, " of ", end_ - begin_, ": ", what,
        ". Fix: write the graph again; the bytes were damaged or cut short");
 }
 
@@ -70,7 +70,7 @@ std::string_view Reader::bytes() {
 
 Reader Reader::message(const char* name) {
   if (nesting_ == 0) corrupt("messages are nested too deeply");
-  return Reader(bytes(), name, nesting_ - 1);
+  return Reader(bytes(), name, nesting_ - 1, format_);
 }
 
 void Reader::skip() {
@@ -101,4 +101,30 @@ void Reader::skip() {
   }
 }
 
+namespace proto {
+
+void varint(std::string& out, uint64_t value) {
+  for (; value > 0x7f; value >>= 7) out += static_cast<char>(value | 0x80);
+  out += static_cast<char>(value);
+}
+
+void integer(std::string& out, uint32_t field, int64_t value) {
+  if (value == 0) return;
+  varint(out, tag(field, Wire::Varint));
+  varint(out, static_cast<uint64_t>(value));
+}
+
+void fixed32(std::string& out, uint32_t field, uint32_t value) {
+  if (value == 0) return;
+  varint(out, tag(field, Wire::Fixed32));
+  out.append(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+void bytes(std::string& out, uint32_t field, std::string_view value) {
+  varint(out, tag(field, Wire::Bytes));
+  varint(out, value.size());
+  out += value;
+}
+
+}  // namespace proto
 }  // namespace rf

@@ -5,7 +5,8 @@
 //       default: r.skip();
 //     }
 //
-// A known field with another wire type is an unknown field, as in protobuf. Every malformed input is DataLoss.
+// A known field with another wire type is an unknown field, as in protobuf. Every malformed input is DataLoss; its text
+// begins with the `format` that the reader was made for. The functions in `proto` append fields to a message.
 // Source: https://protobuf.dev/programming-guides/encoding
 #pragma once
 
@@ -24,8 +25,8 @@ constexpr uint32_t tag(uint32_t field, Wire type) { return field << 3 | static_c
 
 class Reader {
  public:
-  Reader(std::string_view bytes, const char* message, int nesting = 64)
-      : at_(bytes.data()), end_(bytes.data() + bytes.size()), begin_(bytes.data()), message_(message),
+  Reader(std::string_view bytes, const char* message, int nesting = 64, const char* format = "GraphDef")
+      : at_(bytes.data()), end_(bytes.data() + bytes.size()), begin_(bytes.data()), message_(message), format_(format),
         nesting_(nesting) {}
 
   // Reads the next tag; false at the end of the message.
@@ -52,6 +53,7 @@ class Reader {
   const char* end_;
   const char* begin_;
   const char* message_;
+  const char* format_;
   int nesting_;
   uint32_t tag_ = 0;
 };
@@ -66,4 +68,13 @@ void read_repeated(Reader& r, bool packed, std::vector<T>& out, Read read) {
   for (Reader values = r.message("packed field"); !values.done();) out.push_back(static_cast<T>(read(values)));
 }
 
+namespace proto {
+
+void varint(std::string& out, uint64_t value);
+// One field each. proto3 leaves zeros out: so do integer and fixed32.
+void integer(std::string& out, uint32_t field, int64_t value);
+void fixed32(std::string& out, uint32_t field, uint32_t value);
+void bytes(std::string& out, uint32_t field, std::string_view value);
+
+}  // namespace proto
 }  // namespace rf
