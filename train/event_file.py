@@ -15,9 +15,8 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 from ringflow.graph.errors import DataLossError, FailedPreconditionError, NotFoundError
+from ringflow.graph.io.crc32c import masked_crc32c
 from ringflow.graph.proto import event_pb2
-
-from .crc32c import masked_crc32c
 
 FILE_VERSION = "brain.Event:2"
 _LENGTH = struct.Struct("<Q")

@@ -1,0 +1,1 @@
+"""The reference of csrc/io: file formats in Python, which the interpreter reads and writes."""
