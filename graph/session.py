@@ -108,6 +108,10 @@ class Session:
     def graph(self) -> Graph:
         return self._graph
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def list_devices(self) -> list[DeviceAttributes]:
         """The devices that operations of this session may be on, preferred ones first."""
         return [DeviceAttributes(d.name, d.spec.device_type or "", 0, d.incarnation) for d in self._devices]

@@ -4,6 +4,7 @@ from ringflow.graph.meta_graph import export_meta_graph as export_meta_graph, im
 
 from .adagrad import AdagradOptimizer as AdagradOptimizer
 from .adam import AdamOptimizer as AdamOptimizer
+from .coordinator import Coordinator as Coordinator, LooperThread as LooperThread
 from .event_file import summary_iterator as summary_iterator
 from .global_step import (
     create_global_step as create_global_step,
@@ -14,4 +15,9 @@ from .gradient_descent import GradientDescentOptimizer as GradientDescentOptimiz
 from .learning_rate import exponential_decay as exponential_decay
 from .momentum import MomentumOptimizer as MomentumOptimizer
 from .optimizer import Optimizer as Optimizer
+from .queue_runner import (
+    QueueRunner as QueueRunner,
+    add_queue_runner as add_queue_runner,
+    start_queue_runners as start_queue_runners,
+)
 from .rmsprop import RMSPropOptimizer as RMSPropOptimizer

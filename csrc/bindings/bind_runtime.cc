@@ -3,9 +3,11 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/simd.h"
@@ -86,10 +88,19 @@ class Feeds {
 };
 
 // Cheaper than py::gil_scoped_release, which looks up pybind11's own thread state.
+//
+// A daemon thread may come back when the interpreter is ending. Python then makes the thread exit, by an unwinding that
+// must not pass through C++ (it would end the program): such a thread stays here until the process is gone.
 class WithoutGil {
  public:
   WithoutGil() : state_(PyEval_SaveThread()) {}
-  ~WithoutGil() { PyEval_RestoreThread(state_); }
+  ~WithoutGil() {
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (...) {
+      for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+    }
+  }
   WithoutGil(const WithoutGil&) = delete;
   WithoutGil& operator=(const WithoutGil&) = delete;
 
