@@ -86,8 +86,8 @@ def measure(session: Session, fetches: Any, feed_dict: Mapping[Any, Any] | None 
     run: Callable[[Any], Any] = session.backend.compile_timed(program)
     seconds: dict[str, list[float]] = {}
     for _ in range(steps):
-        for name, microseconds in run(arrays)[1]:
-            seconds.setdefault(name, []).append(microseconds * 1e-6)
+        for name, start_ns, end_ns, *_ in run(arrays)[1]:
+            seconds.setdefault(name, []).append((end_ns - start_ns) * 1e-9)
     if "buckets" not in program.notes:
         return
     _remember(program, {name: float(np.median(values)) for name, values in seconds.items()})

@@ -35,7 +35,7 @@ class CppBackend:
         return self._guarded(self._executable(program).run)
 
     def compile_timed(self, program: Program) -> Callable[[Sequence[Any]], Any]:
-        """As ``compile``; the function returns (fetched arrays, [(node, microseconds)] in order of execution)."""
+        """As ``compile``; the function returns (fetched arrays, [call, ...]); see ``_core.Call``."""
         return self._guarded(self._executable(program).run_timed)
 
     def _executable(self, program: Program) -> _core.Executable:

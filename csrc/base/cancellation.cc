@@ -41,11 +41,6 @@ void Cancellation::cancel() {
   called_.notify_all();
 }
 
-bool Cancellation::cancelled() const {
-  std::lock_guard<std::mutex> lock(mutex_);
-  return cancelled_;
-}
-
 void Cancellation::reset() {
   std::lock_guard<std::mutex> lock(mutex_);
   cancelled_ = false;

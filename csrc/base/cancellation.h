@@ -4,6 +4,7 @@
 // returned, the callback is neither running nor will it run (so it may own what the caller is about to destroy).
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -24,14 +25,14 @@ class Cancellation {
   void drop(Token token);
   // Calls the callbacks. A second cancel does nothing.
   void cancel();
-  bool cancelled() const;
+  bool cancelled() const { return cancelled_.load(std::memory_order_acquire); }
   // Ready for the next run. There must be no callbacks left.
   void reset();
 
  private:
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   std::condition_variable called_;
-  bool cancelled_ = false;
+  std::atomic<bool> cancelled_{false};
   bool calling_ = false;
   Token next_ = 1;
   std::map<Token, std::function<void()>> callbacks_;

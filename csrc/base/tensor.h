@@ -70,7 +70,8 @@ class Tensor {
     if (buffer_) buffer_->ref();
   }
   Tensor(Tensor&& other) noexcept
-      : dtype_(other.dtype_), shape_(other.shape_), buffer_(std::exchange(other.buffer_, nullptr)), data_(other.data_) {}
+      : dtype_(std::exchange(other.dtype_, DType::Invalid)), shape_(other.shape_),
+        buffer_(std::exchange(other.buffer_, nullptr)), data_(other.data_) {}
   Tensor& operator=(Tensor other) noexcept {
     dtype_ = other.dtype_;
     shape_ = other.shape_;
@@ -117,6 +118,13 @@ class Tensor {
     return t;
   }
   Buffer* buffer() const { return buffer_; }  // null for borrowed memory
+
+  // Lets go of the memory: uninitialised again.
+  void reset() {
+    if (buffer_) std::exchange(buffer_, nullptr)->unref();
+    dtype_ = DType::Invalid;
+    data_ = nullptr;
+  }
 
   // Re-points a borrowed tensor without touching a reference count: the executor's hot path.
   void bind(DType dtype, const Shape& shape, void* data) {

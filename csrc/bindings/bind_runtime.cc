@@ -115,25 +115,45 @@ py::list to_list(const std::vector<Tensor>& tensors) {
   return list;
 }
 
-py::list run(Executable& executable, py::handle feeds) {
-  const Feeds arguments(executable, feeds);
-  std::vector<Tensor> results;
-  {
-    WithoutGil released;
-    results = executable.run(arguments.tensors());
-  }
-  return to_list(results);
+// Whether the main thread has a signal to see to, such as Ctrl-C; its exception is then set. Called without the GIL.
+bool interrupted() {
+  py::gil_scoped_acquire gil;
+  return PyErr_CheckSignals() != 0;
 }
 
-py::tuple run_timed(Executable& executable, py::handle feeds) {
-  const Feeds arguments(executable, feeds);
-  std::vector<std::pair<std::string, double>> times;
-  std::vector<Tensor> results;
-  {
+// What `run` returns, called without the GIL.
+template <class F>
+auto limited(int64_t timeout_ms, Cancellation* cancellation, F&& run) {
+  const RunOptions options{timeout_ms, cancellation, &interrupted};
+  try {
     WithoutGil released;
-    results = executable.run_timed(arguments.tensors(), times);
+    return run(options);
+  } catch (const Error&) {
+    if (PyErr_Occurred()) throw py::error_already_set();  // KeyboardInterrupt rather than Cancelled
+    throw;
   }
-  return py::make_tuple(to_list(results), times);
+}
+
+py::list run(Executable& executable, py::handle feeds, int64_t timeout_ms, Cancellation* cancellation) {
+  const Feeds arguments(executable, feeds);
+  return to_list(limited(timeout_ms, cancellation,
+                         [&](const RunOptions& options) { return executable.run(arguments.tensors(), options); }));
+}
+
+py::tuple run_timed(Executable& executable, py::handle feeds, int64_t timeout_ms, Cancellation* cancellation) {
+  const Feeds arguments(executable, feeds);
+  std::vector<Call> calls;
+  const std::vector<Tensor> results = limited(timeout_ms, cancellation, [&](const RunOptions& options) {
+    return executable.run_timed(arguments.tensors(), calls, options);
+  });
+  py::list list;
+  for (const Call& call : calls) {
+    py::list outputs;
+    for (const Call::Output& o : call.outputs)
+      outputs.append(py::make_tuple(name_of(o.dtype), py::tuple(py::cast(std::vector<int64_t>(o.shape.begin(), o.shape.end()))), o.bytes));
+    list.append(py::make_tuple(call.node->name, call.start_ns, call.end_ns, call.thread, outputs));
+  }
+  return py::make_tuple(to_list(results), list);
 }
 
 py::object shape_or_none(const PartialShape& shape) {
@@ -185,6 +205,12 @@ void bind_runtime(py::module_& m) {
       .def("set", &set_variable, py::arg("name"), py::arg("value"), py::arg("container") = "",
            "Sets a variable, made here if need be. Not while a graph that uses it runs.");
 
+  py::class_<Cancellation, std::shared_ptr<Cancellation>>(m, "Cancellation")
+      .def(py::init<>())
+      .def("cancel", &Cancellation::cancel, py::call_guard<py::gil_scoped_release>(),
+           "Ends all runs that were given this object, and those to come, as Cancelled.")
+      .def("cancelled", &Cancellation::cancelled);
+
   py::class_<Executable, std::shared_ptr<Executable>>(m, "Executable")
       .def(py::init([](const py::bytes& graph_def, std::shared_ptr<Resources> resources) {
              const std::string_view bytes = graph_def;
@@ -192,8 +218,9 @@ void bind_runtime(py::module_& m) {
              return std::make_shared<Executable>(bytes.data(), bytes.size(), std::move(resources));
            }),
            py::arg("graph_def"), py::arg("resources"))
-      .def("run", &run, py::arg("feeds"))
-      .def("run_timed", &run_timed, py::arg("feeds"), "(results, [(node, microseconds)] in order of execution)")
+      .def("run", &run, py::arg("feeds"), py::arg("timeout_ms") = 0, py::arg("cancellation") = nullptr)
+      .def("run_timed", &run_timed, py::arg("feeds"), py::arg("timeout_ms") = 0, py::arg("cancellation") = nullptr,
+           "(results, [(node, start_ns, end_ns, thread, [(dtype, shape, bytes)])]): the calls of kernels, by start.")
       .def("arguments", &arguments, "(name, dtype, shape) by index; name '' where nothing reads the feed.")
       .def("results",
            [](const Executable& e) {

@@ -96,7 +96,7 @@ class Context {
     if (__builtin_expect(slot.planned != nullptr && bytes <= slot.planned_bytes, 1))
       slot.own.bind(slot.dtype, shape, slot.planned);
     else
-      slot.own = Tensor(slot.dtype, shape);
+      slot.own = i == 0 && overwritable_ != 0 ? reused(slot.dtype, shape, bytes) : Tensor(slot.dtype, shape);
     return slot.own;
   }
   // Output i is this tensor (sharing its memory). Only for kernels registered as ALIAS, or for fresh tensors.
@@ -118,6 +118,9 @@ class Context {
   // Output i is a handle to a resource. It keeps the resource alive until the last reader of the handle is done.
   void set_resource_output(int i, std::shared_ptr<Resource> resource) { output_slot(i).resource = std::move(resource); }
 
+  // For schedules: the inputs, as bits, that nobody else reads and that output 0 may be written over.
+  void may_overwrite(uint32_t inputs) { overwritable_ = inputs; }
+
   // Temporary memory, 64-byte aligned, valid until this kernel returns; one block per call of the kernel
   // (a second call in the same step returns another). Kept from step to step by the calling thread.
   void* scratch(size_t bytes);
@@ -132,6 +135,8 @@ class Context {
     if (__builtin_expect(i >= num_outputs_, 0)) missing("output", i, num_outputs_);
     return outputs_[i];
   }
+  // The memory of an overwritable input of this size that is not shared, else fresh memory.
+  Tensor reused(DType dtype, const Shape& shape, size_t bytes);
   [[noreturn]] void missing(const char* what, int i, int count) const;
   [[noreturn]] void uninitialized(int i) const;
   [[noreturn]] void not_a_variable(int i) const;
@@ -145,6 +150,7 @@ class Context {
   Resources& resources_;
   RunState& run_;
   int scratch_used_ = 0;
+  uint32_t overwritable_ = 0;
 };
 
 using Kernel = std::function<void(Context&)>;

@@ -70,6 +70,20 @@ std::vector<std::pair<std::string, std::vector<DType>>> registered_kernels() {
   return all;
 }
 
+Tensor Context::reused(DType dtype, const Shape& shape, size_t bytes) {
+  for (int k = 0; k < num_inputs_ && k < 32; ++k) {
+    const Slot& in = *inputs_[k];
+    const Tensor& t = in.own;
+    if (!(overwritable_ >> k & 1) || in.tensor != &t || t.dtype() != dtype || t.bytes() != bytes || bytes == 0) continue;
+    Buffer* const buffer = t.buffer();
+    if (!buffer || !buffer->unique() || buffer->data() != t.raw()) continue;
+    overwritable_ = 0;
+    buffer->ref();
+    return Tensor(dtype, shape, buffer);
+  }
+  return Tensor(dtype, shape);
+}
+
 void* Context::scratch(size_t bytes) {
   thread_local std::vector<Scratch> blocks;
   if (blocks.size() <= static_cast<size_t>(scratch_used_)) blocks.resize(static_cast<size_t>(scratch_used_) + 1);

@@ -32,7 +32,10 @@ class Resources {
   std::shared_ptr<R> find_or_create(const std::string& container, const std::string& name, Make make) {
     std::lock_guard<std::mutex> lock(mutex_);
     std::shared_ptr<Resource>& slot = containers_[container][name];
-    if (!slot) slot = make();
+    if (!slot) {
+      slot = make();
+      used_.store(true, std::memory_order_relaxed);
+    }
     auto typed = std::dynamic_pointer_cast<R>(slot);
     if (!typed)
       fail(Code::FailedPrecondition, "resource '", name, "' in container '", container, "' exists with another type");
@@ -68,11 +71,14 @@ class Resources {
     version_.fetch_add(1, std::memory_order_release);
   }
   uint64_t version() const { return version_.load(std::memory_order_acquire); }
+  // Whether there ever was a resource: a run that makes none need not drop any.
+  bool used() const { return used_.load(std::memory_order_relaxed); }
 
  private:
   mutable std::mutex mutex_;
   std::map<std::string, std::map<std::string, std::shared_ptr<Resource>>> containers_;
   std::atomic<uint64_t> version_{0};
+  std::atomic<bool> used_{false};
 };
 
 }  // namespace rf

@@ -1,21 +1,15 @@
-// A planned graph that runs: feeds in, fetches out, straight through the steps of the plan.
+// A graph that runs: feeds in, fetches out. Which schedule runs it is decided once, by what the graph holds.
 //
-// Between the first and the last step there is no lock, no queue and, for outputs of planned shape, no allocation.
-// Nodes with a control edge from a `_Gate` (proceed: bool) are skipped while it is false; only updates and ops without
-// outputs can be.
-// Thread-safe: one run at a time, others wait. A failed run leaves the executable usable.
+// Thread-safe. A graph that runs as a straight line runs once at a time, others wait; any number of threads may run a
+// graph with control flow or with kernels that wait (queues) at once. A failed run leaves the executable usable.
 #pragma once
 
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "kernels/kernel.h"
-#include "runtime/memory.h"
-#include "runtime/plan.h"
+#include "runtime/schedule.h"
+#include "runtime/wire.h"
 
 namespace rf {
 
@@ -28,66 +22,25 @@ class Executable {
 
   // The tensors of the _Retval nodes, by index; each owns its memory. `feeds` are those of the _Arg nodes, by index,
   // borrowed for the call and never written; one that no _Arg reads is ignored. An rf::Error carries the node.
-  std::vector<Tensor> run(const std::vector<Tensor>& feeds);
-  // The same, and the microseconds of every node in order of execution.
-  std::vector<Tensor> run_timed(const std::vector<Tensor>& feeds, std::vector<std::pair<std::string, double>>& times);
+  // InvalidArgument ("Retval[i] does not have value") for a result on a branch that was not taken.
+  std::vector<Tensor> run(const std::vector<Tensor>& feeds, const RunOptions& options = {}) {
+    return schedule_->run(feeds, options);
+  }
+  // The same, and every call of a kernel, by start.
+  std::vector<Tensor> run_timed(const std::vector<Tensor>& feeds, std::vector<Call>& calls,
+                                const RunOptions& options = {}) {
+    return schedule_->run_timed(feeds, options, calls);
+  }
 
-  const std::vector<Argument>& arguments() const { return plan_.arguments; }
-  const std::vector<DType>& result_dtypes() const { return plan_.result_dtypes; }
-  size_t arena_bytes() const { return plan_.arena_bytes; }
-  int num_steps() const { return static_cast<int>(steps_.size()); }
-  // The plan as text: a line for each node in order of execution.
-  std::string describe() const { return rf::describe(plan_); }
+  const std::vector<Argument>& arguments() const { return schedule_->signature().arguments; }
+  const std::vector<DType>& result_dtypes() const { return schedule_->signature().result_dtypes; }
+  size_t arena_bytes() const { return schedule_->arena_bytes(); }
+  int num_steps() const { return schedule_->num_steps(); }
+  // The plan as text: a line for each node.
+  std::string describe() const { return schedule_->describe(); }
 
  private:
-  struct Step {
-    Kernel kernel;
-    const Node* node;
-    Slot* const* inputs;
-    Slot* outputs;
-    int num_inputs;
-    int num_outputs;
-  };
-
-  struct Feed {
-    Slot* slot = nullptr;  // null: nothing reads it
-    DType dtype = DType::Invalid;
-    bool planned = false;  // the plan counts on `shape`
-    Shape shape;
-  };
-
-  void make_slots();
-  void make_steps();
-  void add_step(const PlanNode& p, Kernel kernel);
-  static Kernel waiting(AsyncKernel kernel);
-  Kernel make_kernel(const PlanNode& p);
-  Kernel gate(const PlanNode& p);
-  Kernel gated(const PlanNode& p, Kernel kernel);
-  Kernel fetch(const PlanNode& p, int position);
-  const Storage& storage_of(int value) const {
-    return plan_.storages[static_cast<size_t>(plan_.values[static_cast<size_t>(value)].storage)];
-  }
-  bool bind_feeds(const std::vector<Tensor>& feeds);
-  void plan_in_place(bool on);
-  void release();
-  template <class Loop>
-  std::vector<Tensor> run_with(const std::vector<Tensor>& feeds, Loop loop);
-
-  std::shared_ptr<Resources> resources_;
-  RunState run_state_;
-  Plan plan_;
-  Arena arena_;
-  std::mutex mutex_;
-  std::vector<Slot> slots_;  // one per value of the plan
-  std::vector<Tensor> results_;
-  std::vector<Feed> feeds_;
-  std::vector<Step> steps_;
-  std::vector<std::unique_ptr<Slot*[]>> input_lists_;
-  std::vector<std::unique_ptr<bool>> gates_;      // of _Gate nodes: whether this run passes
-  std::map<std::string, const bool*> gate_of_;    // by node name
-  std::vector<Slot*> fresh_;           // hold memory of the run; released by steps
-  std::vector<Slot*> variable_reads_;  // share a variable's memory; released after the run
-  std::vector<std::pair<Slot*, void*>> in_place_;  // outputs planned over an input, and where
+  const std::unique_ptr<Schedule> schedule_;
 };
 
 }  // namespace rf

@@ -11,12 +11,7 @@
 namespace rf {
 namespace {
 
-constexpr int64_t kMaxIndex = 1 << 16;  // of _Arg and _Retval: a forged one must not size a list
 constexpr int64_t kMaxBytes = int64_t{1} << 46;
-
-bool native(const Node& node) {
-  return node.op == "_Arg" || node.op == "_Retval" || node.op == "Const" || node.op == "NoOp" || node.op == "_Gate";
-}
 
 // The size of a tensor, -1 where it is not known.
 int64_t bytes_of(DType dtype, const PartialShape& shape) {
@@ -25,31 +20,6 @@ int64_t bytes_of(DType dtype, const PartialShape& shape) {
   for (int64_t d : shape.dims)
     if (__builtin_mul_overflow(bytes, d, &bytes) || bytes > kMaxBytes) return -1;
   return bytes;
-}
-
-std::string join(const std::vector<DType>& dtypes) {
-  std::string s;
-  for (DType d : dtypes) s += (s.empty() ? "" : ", ") + std::string(name_of(d));
-  return s;
-}
-
-const KernelEntry* select_kernel(const Node& node) {
-  const std::string& attr = dtype_attr(node.op);
-  const DType dtype = attr.empty() ? DType::Invalid : node.attr<DType>(attr);
-  if (const KernelEntry* entry = find_kernel(node.op, dtype)) return entry;
-  if (node.op == "Placeholder")
-    throw Error(Code::InvalidArgument,
-                text("You must feed a value for placeholder tensor '", node.name, "'. Fix: add it to feed_dict"),
-                node.name);
-  for (const auto& [op, dtypes] : registered_kernels()) {
-    if (op != node.op) continue;
-    throw Error(Code::Unimplemented,
-                text("[", node.op, "] there is no kernel for ", name_of(dtype), " (attr ", attr, " of node '",
-                     node.name, "'), only for ", join(dtypes), ". Fix: cast the inputs to one of these"),
-                node.name);
-  }
-  throw Error(Code::Unimplemented, text("[", node.op, "] there is no kernel of this op (node '", node.name, "')"),
-              node.name);
 }
 
 class Planner {
@@ -66,7 +36,7 @@ class Planner {
         throw;
       }
     }
-    check_indices();
+    plan_.signature.check_results();
     pin();
     reuse_inputs();
     lay_out();
@@ -97,13 +67,10 @@ class Planner {
     const Node& node = p.node;
     for (const Edge& e : edges_[static_cast<size_t>(position)]) {
       const PlanNode& producer = plan_.nodes[static_cast<size_t>(e.node)];
-      check(e.output < producer.num_outputs, "[graph] node '", node.name, "' (", node.op, ") reads '",
-            producer.node.name, ":", e.output, "', but '", producer.node.name, "' (", producer.node.op, ") has ",
-            producer.num_outputs, " outputs",
-            producer.node.has("_output_dtypes") ? "" : " (it has no attr _output_dtypes)");
+      check_output(node, producer.node, e.output, producer.num_outputs);
       p.inputs.push_back(producer.first_output + e.output);
     }
-    if (!native(node)) p.kernel = select_kernel(node);
+    if (!native(node.op)) p.kernel = select_kernel(node);
 
     p.first_output = static_cast<int>(plan_.values.size());
     const std::vector<DType> dtypes = output_dtypes(node);
@@ -127,23 +94,13 @@ class Planner {
       if (!alias) ++s.readers;
       if (node.op == "_Retval") s.fetched = true;
     }
-    if (node.op == "_Arg") add_argument(p);
-    if (node.op == "_Retval") add_result(p);
-  }
-
-  static std::vector<DType> output_dtypes(const Node& node) {
-    if (node.op == "_Retval" || node.op == "NoOp" || node.op == "_Gate") return {};
-    if (node.op == "_Arg") return {node.attr<DType>("T")};
-    if (node.op == "Const") return {constant(node).dtype()};
-    return node.list<DType>("_output_dtypes");
-  }
-
-  static const Tensor& constant(const Node& node) {
-    const auto it = node.attrs.find("value");
-    if (it != node.attrs.end() && std::holds_alternative<std::monostate>(it->second))
-      fail(Code::Unimplemented, "[Const] node '", node.name,
-           "' holds a tensor of a dtype that the runtime does not have (", name_of(node.attr<DType>("dtype", DType::Invalid)), ")");
-    return node.attr<Tensor>("value");
+    if (node.op == "_Arg") {
+      const Value& v = value(p.first_output);
+      plan_.signature.add_argument(node, v.dtype, v.shape, p.first_output);
+    } else if (node.op == "_Retval") {
+      check(p.inputs.size() == 1, "[_Retval] takes one input: node '", node.name, "' has ", p.inputs.size());
+      plan_.signature.add_result(node, value(p.inputs[0]).dtype);
+    }
   }
 
   // An op that updates a variable passes it on. For graphs whose `_output_dtypes` do not tell refs from values; without
@@ -175,38 +132,6 @@ class Planner {
     }
     v.storage = static_cast<int>(plan_.storages.size());
     plan_.storages.push_back(s);
-  }
-
-  static size_t index_of(const Node& node) {
-    const int64_t index = node.attr<int64_t>("index");
-    check(index >= 0 && index < kMaxIndex, "[", node.op, "] an index lies in [0, ", kMaxIndex, "): node '", node.name,
-          "' has ", index);
-    return static_cast<size_t>(index);
-  }
-
-  void add_argument(const PlanNode& p) {
-    const size_t index = index_of(p.node);
-    if (plan_.arguments.size() <= index) plan_.arguments.resize(index + 1);
-    Argument& argument = plan_.arguments[index];
-    check(argument.name.empty(), "[_Arg] indices are unique: nodes '", argument.name, "' and '", p.node.name,
-          "' both have ", index);
-    const Value& v = value(p.first_output);
-    argument = {p.node.name, v.dtype, v.shape, p.first_output};
-  }
-
-  void add_result(const PlanNode& p) {
-    check(p.inputs.size() == 1, "[_Retval] takes one input: node '", p.node.name, "' has ", p.inputs.size());
-    const size_t index = index_of(p.node);
-    if (plan_.result_dtypes.size() <= index) plan_.result_dtypes.resize(index + 1, DType::Invalid);
-    DType& dtype = plan_.result_dtypes[index];
-    check(dtype == DType::Invalid, "[_Retval] indices are unique: node '", p.node.name, "' repeats ", index);
-    dtype = value(p.inputs[0]).dtype;
-    check(size_of(dtype) != 0 || dtype == DType::String, "[_Retval] ", name_of(dtype), " cannot be fetched: node '", p.node.name, "'");
-  }
-
-  void check_indices() const {
-    for (size_t i = 0; i < plan_.result_dtypes.size(); ++i)
-      check(plan_.result_dtypes[i] != DType::Invalid, "[_Retval] indices start at 0 without gaps: there is no ", i);
   }
 
   void pin() {

@@ -1,4 +1,4 @@
-// From a graph to a plan: the order of the nodes, the kernel of each, and the memory of each output.
+// From a graph to the plan of a straight line: the order of the nodes, the kernel of each, and the memory of each output.
 //
 // A value is one output of one node. Values that share memory by construction (Identity, Reshape, an op computed in
 // place) share one storage. Making a plan changes no state except through Pinning; a plan can be made again.
@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/kernel.h"
+#include "runtime/signature.h"
 #include "runtime/wire.h"
 
 namespace rf {
@@ -51,19 +51,11 @@ struct PlanNode {
   int in_place = -1;                    // output 0 is written over this input
 };
 
-struct Argument {
-  std::string name;  // of the _Arg node; empty: nothing reads this feed
-  DType dtype = DType::Invalid;
-  PartialShape shape;
-  int value = -1;
-};
-
 struct Plan {
   std::vector<PlanNode> nodes;  // in order of execution
   std::vector<Value> values;
   std::vector<Storage> storages;
-  std::vector<Argument> arguments;     // by the index of the _Arg
-  std::vector<DType> result_dtypes;    // by the index of the _Retval
+  CallSignature signature;
   size_t arena_bytes = 0;
   std::vector<std::shared_ptr<void>> keep_alive;  // of pinned memory
 };

@@ -42,7 +42,7 @@ Priority priority(const Node& node) {
 }
 
 // A node on a cycle, given that `waiting[i] > 0` for exactly the nodes that cannot run.
-int node_on_cycle(const Links& links, const std::vector<int>& waiting) {
+int node_on_cycle(const std::vector<Node>& nodes, const Links& links, const std::vector<int>& waiting) {
   const auto blocked = [&](int n) { return waiting[static_cast<size_t>(n)] > 0; };
   int at = 0;
   while (!blocked(at)) ++at;
@@ -51,9 +51,10 @@ int node_on_cycle(const Links& links, const std::vector<int>& waiting) {
   while (!seen[static_cast<size_t>(at)]) {
     seen[static_cast<size_t>(at)] = true;
     int next = -1;
-    for (const Edge& e : links.inputs[static_cast<size_t>(at)])
-      if (blocked(e.node)) next = e.node;
-    for (int c : links.controls[static_cast<size_t>(at)])
+    const size_t reader = static_cast<size_t>(at);
+    for (const Edge& e : links.inputs[reader])
+      if (blocked(e.node) && !is_back_edge(nodes[static_cast<size_t>(e.node)], nodes[reader])) next = e.node;
+    for (int c : links.controls[reader])
       if (blocked(c)) next = c;
     at = next;
   }
@@ -61,6 +62,11 @@ int node_on_cycle(const Links& links, const std::vector<int>& waiting) {
 }
 
 }  // namespace
+
+bool is_back_edge(const Node& writer, const Node& reader) {
+  const auto is = [](const Node& node, const char* op, const char* ref_op) { return node.op == op || node.op == ref_op; };
+  return is(writer, "NextIteration", "RefNextIteration") && is(reader, "Merge", "RefMerge");
+}
 
 Links link(const std::vector<Node>& nodes) {
   std::unordered_map<std::string_view, int> by_name;
@@ -99,7 +105,8 @@ std::vector<int> execution_order(const std::vector<Node>& nodes, const Links& li
       readers[static_cast<size_t>(n)].push_back(static_cast<int>(i));
       ++waiting[i];
     };
-    for (const Edge& e : links.inputs[i]) wait_for(e.node);
+    for (const Edge& e : links.inputs[i])
+      if (!is_back_edge(nodes[static_cast<size_t>(e.node)], nodes[i])) wait_for(e.node);
     for (int c : links.controls[i]) wait_for(c);
   }
   using Entry = std::pair<Priority, int>;
@@ -117,9 +124,10 @@ std::vector<int> execution_order(const std::vector<Node>& nodes, const Links& li
       if (--waiting[static_cast<size_t>(r)] == 0) push(static_cast<size_t>(r));
   }
   if (order.size() != nodes.size()) {
-    const Node& node = nodes[static_cast<size_t>(node_on_cycle(links, waiting))];
+    const Node& node = nodes[static_cast<size_t>(node_on_cycle(nodes, links, waiting))];
     throw Error(Code::InvalidArgument,
-                text("[graph] a graph has no cycles: node '", node.name, "' (", node.op, ") waits for itself"),
+                text("[graph] a graph has no cycles but through NextIteration and Merge: node '", node.name, "' (", node.op,
+                     ") waits for itself"),
                 node.name);
   }
   return order;

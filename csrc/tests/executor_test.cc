@@ -207,9 +207,11 @@ void runs_from_many_threads_take_turns() {
 
 void every_node_is_timed() {
   auto e = build(argument("a", 0, {2}) + add_node("y", "a", "a", {2}) + result("r", 0, "y"));
-  std::vector<std::pair<std::string, double>> times;
-  CHECK(values(e->run_timed({vector({1, 2})}, times)[0]) == Floats({2, 4}));
-  CHECK(times.size() == 2 && times[0].first == "y" && times[1].first == "r" && times[0].second >= 0);
+  std::vector<Call> calls;
+  CHECK(values(e->run_timed({vector({1, 2})}, calls)[0]) == Floats({2, 4}));
+  CHECK(calls.size() == 2 && calls[0].node->name == "y" && calls[1].node->name == "r");
+  CHECK(0 <= calls[0].start_ns && calls[0].start_ns <= calls[0].end_ns && calls[0].end_ns <= calls[1].start_ns);
+  CHECK(calls[0].outputs.size() == 1 && calls[0].outputs[0].bytes == 8 && calls[0].outputs[0].shape == Shape{2});
 }
 
 template <class F>

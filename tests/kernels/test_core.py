@@ -149,9 +149,12 @@ def test_variables_can_be_read_and_written():
 
 
 def test_every_node_is_timed():
-    results, times = product().build().run_timed([X, W])
-    assert len(results) == 2 and sorted(name for name, _ in times) == ["r0", "r1", "xw", "y"]
-    assert all(us >= 0 for _, us in times)
+    results, calls = product().build().run_timed([X, W])
+    assert len(results) == 2 and sorted(name for name, *_ in calls) == ["r0", "r1", "xw", "y"]
+    assert all(0 <= start <= end and thread == 0 for _, start, end, thread, _ in calls)
+    assert all(a[2] <= b[1] for a, b in zip(calls, calls[1:]))
+    xw = X @ W
+    assert {name: outputs for name, *_, outputs in calls}["xw"] == [("float32", xw.shape, xw.nbytes)]
 
 
 def test_threads_share_an_executable():
