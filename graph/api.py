@@ -1,6 +1,7 @@
 """The names that users write as ``rf.<name>``: graph building, under TensorFlow 1's names."""
 from __future__ import annotations
 
+from .control_flow import case, cond, switch_case, while_loop
 from .define import convert_to_tensor
 from .device import DeviceSpec
 from .dtypes import (

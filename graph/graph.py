@@ -10,14 +10,18 @@ import contextlib
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .control_types import CONTROL_FLOW
 from .device import DeviceSpec
 from .dtypes import DType
 from .errors import AlreadyExistsError, Error, GraphError, InvalidArgumentError, NotFoundError
 from .opdef import REQUIRED, OpDef, check_attr, lookup
 from .operation import Operation, Tensor, at_site, creation_site
 from .shapes import UNKNOWN
+
+if TYPE_CHECKING:
+    from .control_flow.contexts import Context
 
 DeviceLike = str | DeviceSpec | Callable[[Operation], "str | None"] | None
 
@@ -55,6 +59,7 @@ class Graph:
         self._devices: list[DeviceLike] = []
         self._controls: list[list[Operation]] = []
         self._colocate: list[Operation] = []
+        self._context: Context | None = None  # the branch or loop that is being built
         self._container = ""
         self._lock = threading.RLock()  # held while a node is added or changed, and while a session copies nodes
         self._collections: dict[str, list[Any]] = {}
@@ -95,19 +100,43 @@ class Graph:
                 raise GraphError(f"[{op_def.name}] input {t.name!r} belongs to another graph. "
                                  "Fix: build both under the same `with graph.as_default():`")
         full = complete_attrs(op_def, inputs, attrs)
+        context = self._context
         if self._container and op_def.stateful and full.get("container") == "":
             full["container"] = self._container
         check_inputs(op_def, inputs, full)
         unique = self._name_for(name)
         controls = list(dict.fromkeys([*control_inputs, *self._current_controls(inputs)]))
+        if op_def.name not in CONTROL_FLOW:
+            if context is not None:
+                context = context.home(op_def, inputs)
+            inputs, controls = self._received(context, op_def, unique, inputs, controls)
         node = Operation(self, op_def, unique, inputs, full, controls, device or "")
         if device is None and self._devices:
             node.device = self._current_device(node)
+        node.context = context
         for other in self._colocate:
             node.device = other.device or node.device
         if self._colocate and "_class" not in full:
             full["_class"] = sorted({c for other in self._colocate for c in other.colocation_groups()})
         return node
+
+    def _received(self, context: Context | None, op_def: OpDef, name: str, inputs: list[Tensor],
+                  controls: list[Operation]) -> tuple[list[Tensor], list[Operation]]:
+        """Inputs and control inputs of a new operation in `context`. What brings them there is named below it."""
+        if context is None:
+            for op in (*(t.op for t in inputs), *controls):
+                if op.context is not None:
+                    raise InvalidArgumentError(f"[{op_def.name}] {op.name!r} is made in {op.context!r} and cannot be "
+                                               f"used outside of it, by {name!r}. Fix: return it from there")
+            return inputs, controls
+        scope, self._scope = self._scope, name
+        try:
+            inputs = [context.capture(t) for t in inputs]
+            return inputs, context.controls(inputs, controls)
+        except InvalidArgumentError as e:
+            raise InvalidArgumentError(f"[{op_def.name}] an input of {name!r}: {e.message}") from None
+        finally:
+            self._scope = scope
 
     def _add(self, node: Operation) -> None:
         node.id = len(self._ops)
@@ -201,17 +230,18 @@ class Graph:
 
     @contextlib.contextmanager
     def control_dependencies(self, inputs: Iterable[Any] | None) -> Iterator[None]:
-        """Operations made inside run after `inputs` (operations, tensors or variables). None clears the context."""
-        old = self._controls
+        """Operations made inside run after `inputs` (operations, tensors or variables). None: after nothing, and
+        outside of all branches and loops."""
+        old = self._controls, self._context
         if inputs is None:
-            self._controls = []
+            self._controls, self._context = [], None
         else:
             ops = [self.as_graph_element(x, allow_tensor=True) for x in inputs]
-            self._controls = [*old, [o.op if isinstance(o, Tensor) else o for o in ops]]
+            self._controls = [*self._controls, [o.op if isinstance(o, Tensor) else o for o in ops]]
         try:
             yield
         finally:
-            self._controls = old
+            self._controls, self._context = old
 
     def _current_controls(self, inputs: list[Tensor]) -> list[Operation]:
         if not self._controls:

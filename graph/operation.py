@@ -17,6 +17,7 @@ from .opdef import OPS, OpDef
 from .shapes import ShapeLike, TensorShape, as_shape
 
 if TYPE_CHECKING:
+    from .control_flow.contexts import Context
     from .graph import Graph
 
 
@@ -129,7 +130,7 @@ class Operation:
     """A node: an op with inputs, attrs, a device and a name that is unique in its graph."""
 
     __slots__ = ("graph", "op_def", "name", "inputs", "control_inputs", "attrs", "device", "outputs", "site", "has_run",
-                 "id", "__weakref__")
+                 "id", "context", "__weakref__")
 
     def __init__(self, graph: Graph, op_def: OpDef, name: str, inputs: list[Tensor], attrs: dict[str, Any],
                  control_inputs: list[Operation], device: str) -> None:
@@ -143,6 +144,7 @@ class Operation:
         self.site = creation_site()
         self.has_run = False
         self.id = 0
+        self.context: Context | None = None  # the branch or loop that its outputs are in
         for t in inputs:
             t.consumers.append(self)
         self.outputs = [Tensor(self, i, d) for i, d in enumerate(op_def.output_dtypes(attrs))]

@@ -8,8 +8,8 @@ What a read gives is a value: it stays the same however the variable is updated 
 memory as long as everybody who uses it comes before the updates; where a user must come after an update that the read
 does not follow, a Snapshot is put between them.
 
-A value that enters a loop or a branch in which the variable is not updated, or leaves one, is a copy too, and a loop in
-which a variable is updated runs one iteration after the other.
+A value that goes into or out of a branch, a loop or an iteration is such a Snapshot too, and a loop in which a variable
+is updated runs one iteration after the other.
 
 This runs before all passes that drop or join nodes: what follows what is decided by the graph as it was built. Edges
 from readers are noted as loose: they do not keep a reader alive that nobody else needs.
@@ -38,6 +38,8 @@ def order_updates(program: Program) -> None:
             updates[same[0]] += updates.pop(other, [])
     if not any(updates.values()):
         return
+    for variable in [v for v, writers in updates.items() if writers]:
+        _copy_into_control_flow(program, nodes[_key(variable)] if variable.type in _VARIABLES else [variable])
     edges = Edges(program)
     _one_iteration_at_a_time(program, edges, [op for writers in updates.values() for op in writers])
     for writers in updates.values():
@@ -76,6 +78,23 @@ def _keep_values(program: Program, edges: Edges, variable: list[Operation], writ
         edges.insert(copy, read)
         for other in writers:
             edges.fix(copy, other, edges.reachable(other))
+
+
+def _copy_into_control_flow(program: Program, variable: list[Operation]) -> None:
+    """What Switch, Merge and the ops of loops pass on as a value does not share the variable's memory."""
+    stack, seen = list(variable), set(variable)
+    while stack:
+        op = stack.pop()
+        for t in op.outputs:
+            moved = [c for c in dict.fromkeys(t.consumers)
+                     if c.type in CONTROL_FLOW and not _names_variable(c.outputs[0])]
+            further = [c for c in t.consumers if c not in moved and c not in seen and _shares(c)]
+            seen.update(further)
+            stack += further
+            if moved:
+                copy = program.add("Snapshot", [t], {"T": t.dtype}, f"{op.name}/_moved_{t.index}", like=op).outputs[0]
+                for user, i in [(c, i) for c in moved for i, x in enumerate(c.inputs) if x is t]:
+                    user._update_input(i, copy)
 
 
 def _moves(edges: Edges, ops: list[Operation], writer: Operation) -> bool:

@@ -68,7 +68,7 @@ class Edges:
         """Between frames: from the Exits of the loop around `before`, to the Enter into the loop around `after`."""
         assert self.places is not None
         a, b = self.places.after(before).frame, self.places[after].frame
-        depth = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+        depth = _common(a, b)
         sources, target = [before], after
         if len(a) > depth:
             sources = [op for op in self._program.graph._ops
@@ -99,10 +99,8 @@ class Edges:
         frame = self.places[start].frame
         found: set[Operation] = set()
         for depth in range(len(frame) + 1):
-            for op in self._reach(start, frame[:depth]):
-                other = self.places[op].frame
-                if other[:depth] == frame[:depth] and other[: depth + 1] != frame[: depth + 1] or other == frame:
-                    found.add(op)
+            found.update(op for op in self._reach(start, frame[:depth])
+                         if _common(self.places[op].frame, frame) == depth)
         return found
 
     def _reach(self, start: Operation, within: tuple[str, ...] | None) -> set[Operation]:
@@ -120,3 +118,8 @@ class Edges:
                     found.add(after)
                     stack.append(after)
         return found
+
+
+def _common(a: tuple[str, ...], b: tuple[str, ...]) -> int:
+    """How many frames are around both."""
+    return next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
