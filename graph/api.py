@@ -24,9 +24,11 @@ from .session import InteractiveSession, Session, get_default_session
 from .shapes import TensorShape
 from .tensor_array import TensorArray
 from .text import graph_text
+from .variable_scope import (
+    AUTO_REUSE, VariableScope, get_variable, get_variable_scope, variable_scope,
+)
 from .variables import (
-    AUTO_REUSE, Variable, VariableScope, get_variable, get_variable_scope, global_variables,
-    global_variables_initializer, local_variables, local_variables_initializer, trainable_variables,
-    variable_scope, variables_initializer,
+    Variable, global_variables, global_variables_initializer, local_variables, local_variables_initializer,
+    trainable_variables, variables_initializer,
 )
 from .wire import import_graph_def

@@ -126,6 +126,9 @@ def import_meta_graph(meta_graph_or_file: Any, clear_devices: bool = False, impo
     graph_def.CopyFrom(meta.graph_def)
     if clear_devices:
         _clear_devices(graph_def)
+    for node in graph_def.node if scope else ():
+        if node.op == "VarHandleOp" and node.attr["shared_name"].s == node.name.encode():
+            node.attr["shared_name"].s = scoped(node.name, scope).encode()  # a variable of its own
     graph = get_default_graph()
     import_graph_def(graph_def, name=scope)
     read: dict[str, Any] = {}  # an item of several collections is one object

@@ -20,8 +20,9 @@ class ResourceVariable(Variable):
 
     def _build(self, scope: str, validate_shape: bool) -> None:
         value = self._initial_value
+        # Named: TensorFlow takes handles without a shared_name for one variable.
         self._ref = _call("VarHandleOp", shape=value.shape if validate_shape else TensorShape(None), dtype=value.dtype,
-                          name=scope)
+                          shared_name=scope.rstrip("/"), name=scope)
         self._initializer = _call("AssignVariableOp", self._ref, value, name=scope + "Assign/")
         self._snapshot = _call("ReadVariableOp", self._ref, dtype=value.dtype, name=scope + "Read/ReadVariableOp/")
 

@@ -5,13 +5,12 @@ lives in a container of the session's resources.
 """
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from . import dtypes
 from .define import convert_to_tensor
-from .errors import AlreadyExistsError, GraphError, InvalidArgumentError, NotFoundError
+from .errors import InvalidArgumentError
 from .graph import Graph, GraphKeys, get_default_graph
 from .opdef import OPS
 from .operation import Operation, Tensor
@@ -192,109 +191,6 @@ for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv"
 
 def _call(op: str, *args: Any, **kwargs: Any) -> Any:
     return OPS[op](*args, **kwargs)  # type: ignore[operator]
-
-
-# ---- sharing variables by name
-
-class VariableScope:
-    """Where ``get_variable`` makes names: a prefix, whether existing variables are reused, and defaults."""
-
-    def __init__(self, name: str, reuse: bool | None, initializer: Any, store: dict[str, Variable]) -> None:
-        self.name = name
-        self.reuse = reuse
-        self.initializer = initializer
-        self.store = store
-
-    def reuse_variables(self) -> None:
-        self.reuse = True
-
-
-AUTO_REUSE = None  # reuse what exists, create what does not
-
-
-def get_variable_scope() -> VariableScope:
-    graph = get_default_graph()
-    if graph._variable_scope is None:
-        graph._variable_scope = VariableScope("", False, None, {})
-    return graph._variable_scope  # type: ignore[no-any-return]
-
-
-@contextlib.contextmanager
-def variable_scope(name_or_scope: str | VariableScope | None, default_name: str | None = None, initializer: Any = None,
-                   reuse: bool | None = False, **_: Any) -> Iterator[VariableScope]:
-    """Variables of ``get_variable`` inside are named ``scope/name``; ``reuse=True`` fetches existing ones,
-    ``rf.AUTO_REUSE`` either."""
-    graph = get_default_graph()
-    outer = get_variable_scope()
-    if isinstance(name_or_scope, VariableScope):
-        name, leaf = name_or_scope.name, name_or_scope.name.rsplit("/", 1)[-1]
-        reuse = True if name_or_scope.reuse else reuse
-    else:
-        leaf = name_or_scope or ""
-        if not leaf:
-            leaf = graph.unique_name(default_name or "VariableScope", mark_as_used=False).rsplit("/", 1)[-1]
-        name = f"{outer.name}/{leaf}" if outer.name else leaf
-    inherited = True if outer.reuse and reuse is False else reuse
-    scope = VariableScope(name, inherited, initializer or outer.initializer, outer.store)
-    graph._variable_scope = scope
-    try:
-        with graph.name_scope(leaf):
-            yield scope
-    finally:
-        graph._variable_scope = outer
-
-
-def get_variable(name: str, shape: Any = None, dtype: Any = dtypes.float32, initializer: Any = None,
-                 regularizer: Callable[[Tensor], Tensor] | None = None, trainable: bool = True,
-                 collections: Sequence[str] | None = None, use_resource: bool | None = None, **_: Any) -> Variable:
-    """The variable `name` of the current variable scope, made on first use.
-
-    Args: initializer: an array, a tensor, or ``f(shape, dtype)`` (default Glorot uniform, zeros for integers).
-    Raises: AlreadyExistsError where it exists and the scope does not reuse; NotFoundError where it does not and the
-    scope only reuses; InvalidArgumentError where the shape differs.
-    """
-    scope = get_variable_scope()
-    full = f"{scope.name}/{name}" if scope.name else name
-    existing = scope.store.get(full)
-    if existing is not None:
-        if scope.reuse is False:
-            raise AlreadyExistsError(f"[get_variable] variable {full!r} already exists.{existing.op.where} "
-                                     "Fix: use variable_scope(..., reuse=True) or another name")
-        if shape is not None and not existing.shape.is_compatible_with(shape):
-            raise InvalidArgumentError(f"[get_variable] {full!r} has shape {existing.shape}, asked for "
-                                       f"{TensorShape(shape)}")
-        return existing
-    if scope.reuse is True:
-        raise NotFoundError(f"[get_variable] variable {full!r} does not exist. Fix: create it first, or use "
-                            "rf.AUTO_REUSE")
-    initializer = initializer if initializer is not None else scope.initializer
-    dtype = dtypes.as_dtype(dtype)
-    if initializer is None:
-        from .initializers import glorot_uniform_initializer, zeros_initializer
-
-        initializer = glorot_uniform_initializer() if dtype.is_floating else zeros_initializer()
-    if isinstance(initializer, type):
-        initializer = initializer()
-    if callable(initializer):
-        if shape is None:
-            raise InvalidArgumentError(f"[get_variable] {full!r} needs a shape")
-        dims = TensorShape(shape).known
-        make: Any = lambda: initializer(dims, dtype)  # noqa: E731
-    else:
-        make = initializer
-    graph = get_default_graph()
-    with graph.name_scope(""):
-        variable = Variable(make, trainable=trainable, collections=collections, name=full, dtype=dtype,
-                            use_resource=use_resource)
-    if variable.op.name != full:
-        raise GraphError(f"[get_variable] the name {full!r} is taken by an operation; the variable became "
-                         f"{variable.op.name!r}")
-    scope.store[full] = variable
-    if regularizer is not None:
-        loss = regularizer(variable.value())
-        if loss is not None:
-            graph.add_to_collection(GraphKeys.REGULARIZATION_LOSSES, loss)
-    return variable
 
 
 # ---- all of them

@@ -31,9 +31,12 @@
 
 namespace rf {
 
+class Rendezvous;  // runtime/rendezvous.h
+
 // What belongs to one run: dropped when the run ends, however it ends.
 struct RunState {
   Cancellation cancellation;
+  Rendezvous* rendezvous = nullptr;  // with the other partitions of the run; null where there are none
   Resources resources;  // of the step: tensor arrays, stacks
 };
 

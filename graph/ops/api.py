@@ -33,6 +33,7 @@ from .reduce import l2_loss
 from .reductions import (
     reduce_all, reduce_any, reduce_logsumexp, reduce_max, reduce_mean, reduce_min, reduce_prod, reduce_sum,
 )
+from .reverse import reverse, reverse_sequence
 from .scan import cumprod, cumsum
 from .segment import unique, unsorted_segment_sum
 from .shape_ops import (

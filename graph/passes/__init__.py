@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import InternalError
-from . import cse, dead, fold, order, simplify, verify
+from . import cse, dead, fold, fuse, order, simplify, verify
 from .place import log_placement, place
 from .program import Program, extract, unfit_feed
 
@@ -21,11 +21,13 @@ PASSES: list[tuple[str, Pass]] = [
     ("simplify", simplify.simplify),
     ("join common subexpressions", cse.join_common_subexpressions),
     ("drop dead code", dead.drop_dead_code),
+    ("fuse elementwise ops", fuse.fuse_elementwise),
 ]
 
 
 # what changes the time of a run, not its result
-OPTIONAL = frozenset({"fold constants", "simplify", "join common subexpressions", "drop dead code"})
+OPTIONAL = frozenset({"fold constants", "simplify", "join common subexpressions", "drop dead code",
+                      "fuse elementwise ops"})
 
 
 def register(name: str, function: Pass, before: str | None = None) -> None:

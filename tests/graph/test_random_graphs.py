@@ -7,15 +7,21 @@ import pytest
 import ringflow as rf
 from hypothesis import HealthCheck, given, settings, strategies as st
 from ringflow.graph import passes
+from ringflow.graph.passes import fuse
 
 from .random_graphs import random_graph
 
 HAS_CORE = importlib.util.find_spec("ringflow._core") is not None
 # all but the one that orders reads and updates, which is part of what a graph means
-OPTIONAL = ["fold constants", "simplify", "join common subexpressions", "drop dead code"]
+OPTIONAL = ["fold constants", "simplify", "join common subexpressions", "drop dead code", "fuse elementwise ops"]
 EXECUTIONS = [("reference", OPTIONAL), ("reference", [])]
 if HAS_CORE:
     EXECUTIONS += [("cpp", []), ("cpp", OPTIONAL), *(("cpp", [name]) for name in OPTIONAL)]
+
+
+@pytest.fixture(autouse=True)
+def small_tensors_fuse_too(monkeypatch):
+    monkeypatch.setattr(fuse, "_LEAST_ELEMENTS", 1)
 
 
 def outcome(made, backend, dropped):

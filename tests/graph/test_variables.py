@@ -55,6 +55,52 @@ def test_get_variable_shares_by_name_within_scopes():
     assert [v.op.name for v in rf.trainable_variables()] == ["layer/w", "layer/b"]
 
 
+def test_reuse_is_inherited_by_scopes_inside_and_can_be_switched_on():
+    with rf.variable_scope("model") as model:
+        with rf.variable_scope("inner"):
+            w = rf.get_variable("w", [2])
+        model.reuse_variables()
+        with rf.variable_scope("inner", reuse=None):
+            assert rf.get_variable("w") is w
+    with rf.variable_scope(model, reuse=True), rf.variable_scope("inner"):
+        assert rf.get_variable("w", [2]) is w
+    with pytest.raises(AlreadyExistsError), rf.variable_scope("model/inner", reuse=None):
+        rf.get_variable("w", [2])
+
+
+def test_default_scope_names_are_numbered_and_start_again_when_the_outer_scope_is_entered_again():
+    def layer():
+        with rf.variable_scope(None, default_name="dense"):
+            return rf.get_variable("w", [2])
+
+    with rf.variable_scope("net"):
+        first, second = layer(), layer()
+    assert [first.op.name, second.op.name] == ["net/dense/w", "net/dense_1/w"]
+    with rf.variable_scope("net", reuse=True):
+        assert [layer(), layer()] == [first, second]
+    with pytest.raises(InvalidArgumentError, match="default_name"), rf.variable_scope(None):
+        pass
+
+
+def test_scopes_give_defaults_for_variables(session):
+    with rf.variable_scope("s", initializer=rf.constant_initializer(3.0), dtype=rf.float64,
+                           regularizer=lambda w: 0.5 * rf.reduce_sum(w)) as scope, rf.variable_scope("t"):
+        v = rf.get_variable("v", [2])
+    with rf.variable_scope("elsewhere"):
+        rf.get_variable("v", [2])
+    session.run(v.initializer)
+    assert v.dtype == rf.float64 and session.run(v).tolist() == [3, 3]
+    assert scope.trainable_variables() == [v] == scope.global_variables()
+    assert session.run(rf.get_collection(rf.GraphKeys.REGULARIZATION_LOSSES)) == [3.0]
+
+
+def test_get_variable_takes_dtype_and_shape_from_an_initial_value():
+    assert rf.get_variable("a", initializer=np.arange(3)).dtype == rf.int64
+    assert rf.get_variable("b", initializer=[1.5, 2.5]).dtype == rf.float32
+    with pytest.raises(InvalidArgumentError, match="initial value has shape"):
+        rf.get_variable("c", [4], initializer=np.zeros(3, np.float32))
+
+
 def test_variables_behave_as_tensors_in_expressions(session):
     v = rf.Variable([1.0, 4.0])
     session.run(v.initializer)

@@ -7,7 +7,8 @@ import pytest
 import ringflow as rf
 from ringflow.graph import ops
 
-MODULES = ["ringflow.graph.nn", *(f"ringflow.graph.ops.{m.name}" for m in pkgutil.iter_modules(ops.__path__))]
+MODULES = ["ringflow.graph.neural", "ringflow.graph.nest",
+           *(f"ringflow.graph.ops.{m.name}" for m in pkgutil.iter_modules(ops.__path__))]
 
 
 @pytest.mark.parametrize("name", MODULES)
