@@ -46,10 +46,10 @@ class CppBackend:
             raise typed(e) from None
 
     @staticmethod
-    def _guarded(run: Callable[[Sequence[Any]], Any]) -> Callable[[Sequence[Any]], Any]:
-        def execute(feeds: Sequence[Any]) -> Any:
+    def _guarded(run: Callable[..., Any]) -> Callable[..., Any]:
+        def execute(feeds: Sequence[Any], timeout_ms: int = 0, cancellation: _core.Cancellation | None = None) -> Any:
             try:
-                return run(feeds)
+                return run(feeds, timeout_ms, cancellation)
             except _core.Error as e:
                 raise typed(e) from None
             except TypeError as e:  # a feed of more dimensions than the runtime has

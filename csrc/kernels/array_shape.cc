@@ -43,7 +43,9 @@ Kernel rank(const Node&) {
   };
 }
 
-Kernel identity(const Node&) {
+Kernel identity(const Node& node) {
+  const DType dtype = node.attr<DType>("T", DType::Invalid);
+  if (dtype == DType::Resource || dtype == DType::Variant) return [](Context& c) { c.pass_handle(0, 0); };
   return [](Context& c) { c.set_output(0, c.input(0)); };
 }
 

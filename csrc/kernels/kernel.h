@@ -121,6 +121,15 @@ class Context {
   // Output i is a handle to a resource. It keeps the resource alive until the last reader of the handle is done.
   void set_resource_output(int i, std::shared_ptr<Resource> resource) { output_slot(i).resource = std::move(resource); }
 
+  // Output i is the handle that input `from` is.
+  void pass_handle(int i, int from) {
+    const Slot& in = input_slot(from);
+    Slot& out = output_slot(i);
+    out.resource = in.resource;
+    out.own = in.own;
+    if (in.variable) set_ref_output(i, *in.variable);
+  }
+
   // For schedules: the inputs, as bits, that nobody else reads and that output 0 may be written over.
   void may_overwrite(uint32_t inputs) { overwritable_ = inputs; }
 

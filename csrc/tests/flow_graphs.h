@@ -301,7 +301,8 @@ inline Bytes handle_in_loop() {
          op("h0", "TestMakeHandle", {}) + enter("eh", "h0", "f", 2) + flow("mh", "Merge", {"eh", "nh"}) +
          flow("mi", "Merge", {"ei", "ni"}) + op("less", "TestLess", {"mi", "en"}) + flow("c", "LoopCond", {"less"}) +
          flow("si", "Switch", {"mi", "c"}) + flow("sh", "Switch", {"mh", "c"}) +
-         op("i1", "TestUseHandle", {"sh:1", "si:1"}) + op("h", "TestMakeHandle", {"^i1"}) +
+         node("same", "Identity", {"sh:1"}, type_attr("T", 20) + outputs({20}, {{}})) +
+         op("i1", "TestUseHandle", {"same", "si:1"}) + op("h", "TestMakeHandle", {"^i1"}) +
          flow("ni", "NextIteration", {"i1"}) + flow("nh", "NextIteration", {"h"}) + flow("xi", "Exit", {"si"}) +
          result("r", 0, "xi");
 }
