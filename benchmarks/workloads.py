@@ -17,7 +17,8 @@ Weights = dict[str, Any]
 
 
 def _cross_entropy(logits: rf.Tensor, labels: rf.Tensor) -> rf.Tensor:
-    return rf.reduce_mean(rf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+    with rf.name_scope("loss"):
+        return rf.reduce_mean(rf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
 
 
 def tiny(w: Weights, x: rf.Tensor, y: rf.Tensor) -> rf.Tensor:
@@ -41,9 +42,11 @@ def lenet(w: Weights, x: rf.Tensor, y: rf.Tensor) -> rf.Tensor:
     """Two 5x5 convolutions of 32 and 64 channels, each with a 2x2 max pool, then 1024 and 10 units."""
     h = x
     for k in "12":
-        h = rf.nn.relu(rf.nn.bias_add(_conv(h, w["c" + k]), w["cb" + k]))
-        h = rf.nn.max_pool(h, ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="VALID")
-    h = rf.nn.relu(rf.matmul(rf.reshape(h, [-1, 3136]), w["w1"]) + w["b1"])
+        with rf.name_scope("conv" + k):
+            h = rf.nn.relu(rf.nn.bias_add(_conv(h, w["c" + k]), w["cb" + k]))
+            h = rf.nn.max_pool(h, ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="VALID")
+    with rf.name_scope("dense"):
+        h = rf.nn.relu(rf.matmul(rf.reshape(h, [-1, 3136]), w["w1"]) + w["b1"])
     return _cross_entropy(rf.matmul(h, w["w2"]) + w["b2"], y)
 
 
@@ -79,8 +82,9 @@ def lstm(w: Weights, x: rf.Tensor, y: rf.Tensor) -> rf.Tensor:
 
 
 def _layer_norm(h: rf.Tensor, scale: Any, offset: Any) -> rf.Tensor:
-    mean, variance = rf.nn.moments(h, [-1], keep_dims=True)
-    return (h - mean) * rf.rsqrt(variance + 1e-5) * scale + offset
+    with rf.name_scope("norm"):
+        mean, variance = rf.nn.moments(h, [-1], keep_dims=True)
+        return (h - mean) * rf.rsqrt(variance + 1e-5) * scale + offset
 
 
 def gpt(w: Weights, x: rf.Tensor, y: rf.Tensor) -> rf.Tensor:
@@ -91,18 +95,28 @@ def gpt(w: Weights, x: rf.Tensor, y: rf.Tensor) -> rf.Tensor:
     def by_head(z: rf.Tensor) -> rf.Tensor:
         return rf.transpose(rf.reshape(z, [n, t, heads, d // heads]), [0, 2, 1, 3])
 
-    h = rf.reshape(rf.gather(w["wte"], x) + w["wpe"], [n * t, d])
-    for layer in range(inputs.GPT["layers"]):
-        k = f"l{layer}_"
+    def attention(h: rf.Tensor, k: str) -> rf.Tensor:
         a = rf.matmul(_layer_norm(h, w[k + "ln1g"], w[k + "ln1b"]), w[k + "qkv"]) + w[k + "qkvb"]
         query, key, value = (by_head(z) for z in rf.split(a, 3, axis=1))
         scores = rf.matmul(query, key, transpose_b=True) * (1.0 / (d // heads) ** 0.5) + mask
         a = rf.transpose(rf.matmul(rf.nn.softmax(scores), value), [0, 2, 1, 3])
-        h = h + rf.matmul(rf.reshape(a, [n * t, d]), w[k + "o"]) + w[k + "ob"]
+        return h + rf.matmul(rf.reshape(a, [n * t, d]), w[k + "o"]) + w[k + "ob"]
+
+    def feed_forward(h: rf.Tensor, k: str) -> rf.Tensor:
         a = rf.matmul(_layer_norm(h, w[k + "ln2g"], w[k + "ln2b"]), w[k + "f1"]) + w[k + "f1b"]
         a = 0.5 * a * (1.0 + rf.tanh(0.7978845608 * (a + 0.044715 * a * a * a)))
-        h = h + rf.matmul(a, w[k + "f2"]) + w[k + "f2b"]
-    logits = rf.matmul(_layer_norm(h, w["lnfg"], w["lnfb"]), w["head"])
+        return h + rf.matmul(a, w[k + "f2"]) + w[k + "f2b"]
+
+    with rf.name_scope("embedding"):
+        h = rf.reshape(rf.gather(w["wte"], x) + w["wpe"], [n * t, d])
+    for layer in range(inputs.GPT["layers"]):
+        with rf.name_scope(f"block{layer}"):
+            with rf.name_scope("attention"):
+                h = attention(h, f"l{layer}_")
+            with rf.name_scope("feed_forward"):
+                h = feed_forward(h, f"l{layer}_")
+    with rf.name_scope("logits"):
+        logits = rf.matmul(_layer_norm(h, w["lnfg"], w["lnfb"]), w["head"])
     return _cross_entropy(logits, rf.reshape(y, [-1]))
 
 

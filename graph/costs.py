@@ -5,12 +5,11 @@ products and in everything else; the TensorFlow white paper, section 3.2.1, for 
 """
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from .flops import num_bytes, products
 from .operation import Operation, Tensor
 
 _FLOPS = 3e10  # of one core, in matrix products and convolutions
@@ -18,6 +17,7 @@ _BYTES = 8e9  # of one core, in everything else
 _STEP_S = 5e-7  # of a node, whatever it does
 _FREE = frozenset({"_Arg", "_Retval", "Const", "NoOp", "VariableV2", "Identity", "Reshape", "ExpandDims", "Squeeze",
                    "StopGradient", "_BucketReduce", "_BucketWait", "CollectiveReduce", "VarHandleOp", "ReadVariableOp"})
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -39,7 +39,7 @@ class Costs:
 
     def copy_us(self, t: Tensor) -> float:
         size = self.sizes.get(t.name)
-        return self.latency_us + self.byte_us * (_count(t) * t.dtype.size if size is None else size)
+        return self.latency_us + self.byte_us * (num_bytes(t) if size is None else size)
 
 
 def from_steps(steps: list[Mapping[str, float]], sizes: Mapping[str, int] | None = None) -> Costs:
@@ -57,27 +57,6 @@ def estimated_seconds(op: Operation) -> float:
     """A guess from the shapes; unknown dimensions count as 1."""
     if op.type in _FREE:
         return 0.0
-    flops = 0
-    if op.type in ("MatMul", "BatchMatMulV2", "BatchMatMul"):
-        inner = op.inputs[0].shape.dims
-        adjoint = op.attrs.get("transpose_a", op.attrs.get("adj_x", False))
-        flops = 2 * _count(op.outputs[0]) * ((inner[-2 if adjoint else -1] or 1) if inner else 1)
-    elif op.type.startswith("Conv2D"):
-        flops = 2 * _conv_products(op)
-    moved = sum(_count(t) * t.dtype.size for t in [*op.inputs, *op.outputs] if t.dtype.size)
-    return _STEP_S + flops / _FLOPS + (0.0 if flops else moved / _BYTES)
-
-
-def _conv_products(op: Operation) -> int:
-    """Filter elements x output pixels, of Conv2D and of both its gradients."""
-    if op.type == "Conv2DBackpropFilter":
-        kernel, out = op.outputs[0], op.inputs[2]
-    else:
-        kernel, out = op.inputs[1], op.outputs[0] if op.type == "Conv2D" else op.inputs[2]
-    channels = kernel.shape.dims[-1] if kernel.shape.dims else 1
-    return _count(kernel) * _count(out) // max(channels or 1, 1)
-
-
-def _count(t: Tensor) -> int:
-    dims: Any = t.shape.dims or ()
-    return math.prod(d or 1 for d in dims)
+    work = products(op)
+    moved = sum(num_bytes(t) for t in [*op.inputs, *op.outputs])
+    return _STEP_S + work / _FLOPS + (0.0 if work else moved / _BYTES)

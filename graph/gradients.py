@@ -85,7 +85,7 @@ def _differentiate(graph: Graph, op: Operation, pending: dict[Tensor, list[Any]]
                 f"[gradients] op {op.type} has no gradient: {op.name!r} lies between a y and an x.{op.where} "
                 "Fix: wrap it in rf.stop_gradient, or write its gradient rule", op.name)
         return
-    with graph.name_scope(f"{op.name.rsplit('/', 1)[-1]}_grad"):
+    with graph.name_scope(f"{op.name}_grad"):
         incoming = [_total(pending, t) for t in op.outputs]
         if not op.op_def.aliases:
             incoming = [g._as_tensor() if isinstance(g, IndexedSlices) else g for g in incoming]

@@ -15,12 +15,13 @@ from ringflow.graph import config
 from ringflow.graph.errors import Error
 from ringflow.version import __version__
 
-from . import bench, doctor, ops, settings
+from . import bench, doctor, graph, ops, settings
 
 EXAMPLES = """examples:
   ringflow doctor                                            what this machine and installation offer
   ringflow config                                            every RINGFLOW_* variable and its value
   ringflow ops conv                                          where ops run, their gradients and dtypes
+  ringflow graph model.pb --svg model.svg                    print and draw a graph file
   mpirun -np 2 python -m ringflow doctor                     the same, a line for each rank
   mpirun -np 2 python -m ringflow bench allreduce            compare with MPI_Allreduce and memcpy
   mpirun -np 2 python -m ringflow bench allreduce --tune     measure which algorithm to use at which size
@@ -45,7 +46,7 @@ def make_parser() -> Parser:
                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"ringflow {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for module in (bench, settings, doctor, ops):
+    for module in (bench, settings, doctor, ops, graph):
         module.add(commands)
     return parser
 
