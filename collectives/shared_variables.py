@@ -7,16 +7,21 @@ values. Each rank then reads 1/P of the reduced gradients and writes 1/P of weig
 of them in its caches and its memory. The first meeting lets nobody write while another still computes with the old
 values, the second lets nobody read before all have written. Bits are the same on all ranks because they are the same.
 
-Off unless RINGFLOW_SHARED_VARIABLES is 1: a rank that assigns to such a variable then assigns for all ranks.
+A rank that assigns to such a variable assigns for all ranks. Variables stay private where RINGFLOW_SHARED_VARIABLES is 0,
+where `checks` compare what each rank holds, where somebody else than the optimizer and Assign writes them, and where
+they would take more than half of what is free in /dev/shm.
 Source: the sharded optimizer states of ZeRO (Rajbhandari et al., SC'20), with a memory in place of the allgather.
 """
 from __future__ import annotations
 
+import os
+
 from ringflow.graph import config
 from ringflow.graph.define import attr, define
 from ringflow.graph.dtypes import FIXED
+from ringflow.graph.errors import InvalidArgumentError
 from ringflow.graph.interpreter import Ref
-from ringflow.graph.operation import Operation
+from ringflow.graph.operation import Operation, at_site
 from ringflow.graph.ops.rules import first_shape
 from ringflow.graph.passes import Program
 from ringflow.graph.topology import predecessors, topological_order
@@ -28,12 +33,14 @@ from .communicator import Communicator
 UPDATES = frozenset({"ApplyGradientDescent", "ApplyMomentum", "ApplyAdagrad", "ApplyAdam", "ApplyRMSProp"})
 _LINE = 64      # bytes: ranks write whole cache lines
 _PAGE = 4096
+_ROOM = 2       # times what variables take must be free: gradients need as much again
+_COLLECTION = "shared_variables"
 
 
 @define("_ShareVariable(ref: &T) -> output_ref: &T", T=FIXED, stateful=True, differentiable=False, shape=first_shape,
-        group_size=attr("int"), group_key=attr("int"), instance_key=attr("int"))
-def share_variable(ref: Ref, *, group_size: int, group_key: int, instance_key: int) -> Ref:
-    """Moves the variable to memory that all ranks share, with rank 0's value. Collective."""
+        group_size=attr("int"), group_key=attr("int"), instance_key=attr("int"), stays=False)
+def share_variable(ref: Ref) -> Ref:
+    """Moves the variable to memory that all ranks share, with rank 0's value. Collective. stays: leaves it where it is."""
     return ref  # the reference backend keeps it to itself
 
 
@@ -44,32 +51,80 @@ def ranks_meet(*, op: Operation) -> None:
 
 
 def mark_shared(step: TrainStep, world: Communicator) -> set[Operation]:
-    """Marks the updates that can go by slices; the variables, slots included, that are to be shared."""
-    if not config.get("RINGFLOW_SHARED_VARIABLES") or not world.native.shares_memory:
+    """Marks the updates that could go by slices; the variables, slots included, that could be shared."""
+    if not config.get("RINGFLOW_SHARED_VARIABLES") or world.size == 1 or not world.native.shares_memory:
         return set()
-    shared: set[Operation] = set()
-    for op in step.update_ops:
-        if op.type not in UPDATES or not all(t.shape.is_fully_defined() for t in op.inputs if t.is_ref):
-            continue
-        variables = [t.op for t in op.inputs if t.is_ref]
-        if any(w is not op and w.type != "Assign" for v in variables for w in _writers(v)):
-            continue  # somebody else writes it too, all of it
+    updates = [op for op in step.update_ops
+               if op.type in UPDATES and all(t.shape.is_fully_defined() for t in op.inputs if t.is_ref)]
+    for op in updates:
         op.attrs["_shared"] = True
-        shared.update(variables)
-    return shared
+    step.train_op.graph.get_collection_ref(_COLLECTION).extend(updates)
+    return {v for op in updates for v in _variables(op)}
+
+
+def _variables(update: Operation) -> list[Operation]:
+    return [t.op for t in update.inputs if t.is_ref]
 
 
 def _writers(variable: Operation) -> list[Operation]:
+    """Who changes the variable, but for Assign: that writes the same on all ranks or is not meant for shared ones."""
     return [op for op in variable.outputs[0].consumers
-            if any(t.is_ref and t.op is variable for t in op.inputs) and op.outputs and op.outputs[0].is_ref]
+            if op.type not in ("Assign", "_ShareVariable") and op.outputs and op.outputs[0].is_ref
+            and any(t.is_ref and t.op is variable for t in op.inputs)]
+
+
+def _shared_names(program: Program, world: Communicator) -> frozenset[str]:
+    """Names of the variables that are shared. Collective where it is first asked of these updates: rank 0 decides, by
+    the graph as it is then, and by the memory that there is."""
+    updates = program.source.get_collection(_COLLECTION)
+    key = _COLLECTION, *(op.name for op in updates)
+    if key not in world.remembered:
+        alone = [op for op in updates if all(_writers(v) == [op] for v in _variables(op))]
+        shared = {v for op in alone for v in _variables(op)}
+        wanted = sum((v.outputs[0].shape.num_elements() or 0) * v.outputs[0].dtype.size for v in shared)
+        names = {v.name for v in shared} if _ROOM * wanted <= _free_bytes() else set()
+        world.remembered[key] = world.broadcast_object(frozenset(names))
+    found: frozenset[str] = world.remembered[key]
+    return found
+
+
+def _free_bytes() -> int:
+    try:
+        disk = os.statvfs("/dev/shm")
+    except OSError:  # there is none: the threads of a process do without
+        return 1 << 62
+    return disk.f_bavail * disk.f_frsize
+
+
+def _check_writers(program: Program, shared: frozenset[str], updates: list[Operation]) -> None:
+    for variable in program.graph._ops:
+        for op in _writers(variable) if variable.name in shared else ():
+            if op not in updates:
+                raise at_site(InvalidArgumentError(
+                    f"[{op.type}] {op.name!r} would write variable {variable.name!r} once on every rank: the ranks hold it "
+                    "in common since the first training step. Fix: build the op before that step, or set "
+                    "RINGFLOW_SHARED_VARIABLES=0", op.name), op.site)
 
 
 def update_by_slices(program: Program) -> None:
-    """Pass: marked updates write this rank's slice, between two meetings."""
-    updates = [op for op in program.graph._ops if op.attrs.get("_shared")]
-    if not updates or getattr(getattr(program.session, "backend", None), "resources", None) is None:
+    """Pass: updates of shared variables write this rank's slice, between two meetings."""
+    if not program.source.get_collection(_COLLECTION):
         return
-    world = communicator_of(program.graph)
+    if getattr(getattr(program.session, "backend", None), "resources", None) is None:
+        return
+    updates = [op for op in program.graph._ops if op.attrs.get("_shared")]
+    moves = [op for op in program.graph._ops if op.type == "_ShareVariable"]
+    world = communicator_of(program.source)
+    if not (updates or moves or (_COLLECTION, *(op.name for op in program.source.get_collection(_COLLECTION)))
+            in world.remembered):
+        return  # before the first step
+    shared = _shared_names(program, world)
+    updates = [op for op in updates if all(v.name in shared for v in _variables(op))]
+    _check_writers(program, shared, updates)
+    for op in moves:
+        op.attrs["stays"] = op.inputs[0].op.inputs[0].op.name not in shared
+    if not updates:
+        return
     for op in updates:
         op.attrs["_slice"] = list(slice_of(op, world))
     followers = _followers(program, updates)

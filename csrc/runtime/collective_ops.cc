@@ -215,10 +215,12 @@ Kernel collective_gather(const Node&) {
 }
 
 // The variable moves to memory that all ranks share, with rank 0's value.
-Kernel share_variable(const Node&) {
-  return [](Context& c) {
+Kernel share_variable(const Node& node) {
+  const bool stays = node.attr<bool>("stays", false);
+  return [stays](Context& c) {
     Communicator& communicator = resource_of(c).communicator();
     Variable& v = c.variable(0);
+    if (stays) return c.set_ref_output(0, v);
     const Tensor& value = c.mutable_input(0);
     const std::shared_ptr<Segment> memory = communicator.common(value.bytes());
     if (!memory)

@@ -31,7 +31,7 @@ def outcome(world, backend=None, **options):
     """None, or the text of the error that the first step ends with on this rank."""
     with rf.Graph().as_default():
         x, train_op = build(**options)
-        with rf.Session(backend=backend) as session:
+        with rf.Session(backend=backend, config=rf.ConfigProto(allow_soft_placement=True)) as session:
             session.run(rf.global_variables_initializer())
             try:
                 for _ in range(3):

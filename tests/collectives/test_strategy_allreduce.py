@@ -131,7 +131,9 @@ for case in ("momentum", "clipped by the global norm", "sparse adam"):
                 np.testing.assert_allclose(got[name], value, rtol=1e-6, atol=1e-6, err_msg=f"{case} {name}")
 
 
-def test_rewritten_two_layer_graph_is_the_golden_one():
+def test_rewritten_two_layer_graph_is_the_golden_one(monkeypatch):
+    monkeypatch.setenv("RINGFLOW_SHARED_VARIABLES", "0")
+
     def text(world):
         with rf.Graph().as_default() as graph:
             loss = two_layers()[2]
