@@ -5,11 +5,14 @@ runs first: it hands the communicator to the session's resources before anything
 """
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ringflow.graph.errors import GraphError, InvalidArgumentError
 from ringflow.graph.graph import Graph
 from ringflow.graph.operation import Operation, at_site
 from ringflow.graph.passes import Program
 from ringflow.graph.passes.place import TOGETHER
+from ringflow.graph.places import ROOT, find_places
 
 from .communicator import Communicator, _core
 from .world import current
@@ -40,6 +43,12 @@ def communicator_of(graph: Graph) -> Communicator:
 
 def collective_ops(program: Program) -> list[Operation]:
     return [op for op in program.graph.get_operations() if op.type in COLLECTIVE_OPS]
+
+
+def always_run(program: Program) -> Callable[[Operation], bool]:
+    """Whether an operation runs once in every run of the program, and so may precede a collective by a control edge."""
+    places = find_places(program.graph.get_operations())
+    return lambda op: places is None or places.after(op) == ROOT
 
 
 def attach_communicator(program: Program) -> None:

@@ -22,7 +22,7 @@ from ringflow.graph.operation import Operation
 from ringflow.graph.passes import Program
 from ringflow.graph.topology import predecessors, topological_order
 
-from .attach import COLLECTIVE_OPS, communicator_of
+from .attach import COLLECTIVE_OPS, always_run, communicator_of
 from .communicator import Communicator
 from .costs import link_of
 from .ops import BUCKETED, reduction_of
@@ -161,8 +161,9 @@ def merge_into_buckets(program: Program) -> None:
     found = find_reductions(program)
     buckets = plan_buckets(found, communicator_of(program.source))
     waits: dict[Operation, Operation] = {}
+    always, shares_memory = always_run(program), communicator_of(program.source).native.shares_memory
     for bucket in buckets:
-        wait = _build(program, bucket)
+        wait = _build(program, bucket, shares_memory and all(map(always, bucket.members)))
         for member, result in zip(bucket.members, wait.outputs):
             program.replace(member.outputs[0], result)
             waits[member] = wait
@@ -174,12 +175,12 @@ def merge_into_buckets(program: Program) -> None:
     program.notes["buckets"], program.notes["reductions"] = buckets, found
 
 
-def _build(program: Program, bucket: Bucket) -> Operation:
+def _build(program: Program, bucket: Bucket, in_place: bool) -> Operation:
     first = bucket.members[0]
     inputs = [op.inputs[0] for op in bucket.members]
     controls = list(dict.fromkeys(c for op in bucket.members for c in op.control_inputs))
     attrs = {"T": inputs[0].dtype, "N": len(inputs), "bucket": bucket.number,
-             "in_place": communicator_of(program.source).native.shares_memory,
+             "in_place": in_place,
              "elements": [t.shape.num_elements() for t in inputs], "wire": _wire(first)}
     name = f"{first.name}/bucket_{bucket.number}"
     begin = {**attrs, "op": reduction_of(first), "overlap": bucket.overlap}

@@ -7,8 +7,8 @@ values. Each rank then reads 1/P of the reduced gradients and writes 1/P of weig
 of them in its caches and its memory. The first meeting lets nobody write while another still computes with the old
 values, the second lets nobody read before all have written. Bits are the same on all ranks because they are the same.
 
-A rank that assigns to such a variable assigns for all ranks. Variables stay private where RINGFLOW_SHARED_VARIABLES is 0,
-where `checks` compare what each rank holds, where somebody else than the optimizer and Assign writes them, and where
+A rank that assigns to such a variable assigns for all ranks. Variables stay private where RINGFLOW_SHARED_VARIABLES is
+0, where `checks` compare what each rank holds, where somebody else than the optimizer and Assign writes them, and where
 they would take more than half of what is free in /dev/shm.
 Source: the sharded optimizer states of ZeRO (Rajbhandari et al., SC'20), with a memory in place of the allgather.
 """
@@ -21,13 +21,13 @@ from ringflow.graph.define import attr, define
 from ringflow.graph.dtypes import FIXED
 from ringflow.graph.errors import InvalidArgumentError
 from ringflow.graph.interpreter import Ref
-from ringflow.graph.operation import Operation, at_site
+from ringflow.graph.operation import Operation, Tensor, at_site
 from ringflow.graph.ops.rules import first_shape
 from ringflow.graph.passes import Program
 from ringflow.graph.topology import predecessors, topological_order
 from ringflow.graph.train_step import TrainStep
 
-from .attach import COLLECTIVE_OPS, communicator_of
+from .attach import COLLECTIVE_OPS, always_run, communicator_of
 from .communicator import Communicator
 
 UPDATES = frozenset({"ApplyGradientDescent", "ApplyMomentum", "ApplyAdagrad", "ApplyAdam", "ApplyRMSProp"})
@@ -40,7 +40,7 @@ _COLLECTION = "shared_variables"
 @define("_ShareVariable(ref: &T) -> output_ref: &T", T=FIXED, stateful=True, differentiable=False, shape=first_shape,
         group_size=attr("int"), group_key=attr("int"), instance_key=attr("int"), stays=False)
 def share_variable(ref: Ref) -> Ref:
-    """Moves the variable to memory that all ranks share, with rank 0's value. Collective. stays: leaves it where it is."""
+    """Moves the variable to memory that all ranks share, with rank 0's value. Collective. stays: it is not moved."""
     return ref  # the reference backend keeps it to itself
 
 
@@ -55,7 +55,8 @@ def mark_shared(step: TrainStep, world: Communicator) -> set[Operation]:
     if not config.get("RINGFLOW_SHARED_VARIABLES") or world.size == 1 or not world.native.shares_memory:
         return set()
     updates = [op for op in step.update_ops
-               if op.type in UPDATES and all(t.shape.is_fully_defined() for t in op.inputs if t.is_ref)]
+               if op.type in UPDATES and op.context is None
+               and all(v.outputs[0].shape.is_fully_defined() for v in _variables(op))]
     for op in updates:
         op.attrs["_shared"] = True
     step.train_op.graph.get_collection_ref(_COLLECTION).extend(updates)
@@ -63,21 +64,36 @@ def mark_shared(step: TrainStep, world: Communicator) -> set[Operation]:
 
 
 def _variables(update: Operation) -> list[Operation]:
-    return [t.op for t in update.inputs if t.is_ref]
+    """The variables that `update` changes."""
+    return [_variable(t) for arg, t in zip(update.op_def.inputs, update.inputs) if arg.is_ref]
+
+
+def _variable(ref: Tensor) -> Operation:
+    """The variable that a reference leads to, perhaps by way of another update."""
+    while ref.op.inputs and ref.op.op_def.inputs[0].is_ref:
+        ref = ref.op.inputs[0]
+    return ref.op
 
 
 def _writers(variable: Operation) -> list[Operation]:
     """Who changes the variable, but for Assign: that writes the same on all ranks or is not meant for shared ones."""
-    return [op for op in variable.outputs[0].consumers
-            if op.type not in ("Assign", "_ShareVariable") and op.outputs and op.outputs[0].is_ref
-            and any(t.is_ref and t.op is variable for t in op.inputs)]
+    found, refs = [], [variable.outputs[0]]
+    for ref in refs:
+        for op in ref.consumers:
+            if variable in _variables(op):
+                refs += [t for t in op.outputs if t.is_ref]
+                found += [op] if op.type not in ("Assign", "_ShareVariable") and op not in found else []
+    return found
+
+
+def _key(program: Program) -> tuple[str, ...]:
+    return _COLLECTION, *(op.name for op in program.source.get_collection(_COLLECTION))
 
 
 def _shared_names(program: Program, world: Communicator) -> frozenset[str]:
     """Names of the variables that are shared. Collective where it is first asked of these updates: rank 0 decides, by
     the graph as it is then, and by the memory that there is."""
-    updates = program.source.get_collection(_COLLECTION)
-    key = _COLLECTION, *(op.name for op in updates)
+    updates, key = program.source.get_collection(_COLLECTION), _key(program)
     if key not in world.remembered:
         alone = [op for op in updates if all(_writers(v) == [op] for v in _variables(op))]
         shared = {v for op in alone for v in _variables(op)}
@@ -101,7 +117,7 @@ def _check_writers(program: Program, shared: frozenset[str], updates: list[Opera
         for op in _writers(variable) if variable.name in shared else ():
             if op not in updates:
                 raise at_site(InvalidArgumentError(
-                    f"[{op.type}] {op.name!r} would write variable {variable.name!r} once on every rank: the ranks hold it "
+                    f"[{op.type}] {op.name!r} would write variable {variable.name!r} once on every rank: they hold it "
                     "in common since the first training step. Fix: build the op before that step, or set "
                     "RINGFLOW_SHARED_VARIABLES=0", op.name), op.site)
 
@@ -115,21 +131,21 @@ def update_by_slices(program: Program) -> None:
     updates = [op for op in program.graph._ops if op.attrs.get("_shared")]
     moves = [op for op in program.graph._ops if op.type == "_ShareVariable"]
     world = communicator_of(program.source)
-    if not (updates or moves or (_COLLECTION, *(op.name for op in program.source.get_collection(_COLLECTION)))
-            in world.remembered):
+    if not (updates or moves) and _key(program) not in world.remembered:
         return  # before the first step
     shared = _shared_names(program, world)
     updates = [op for op in updates if all(v.name in shared for v in _variables(op))]
     _check_writers(program, shared, updates)
     for op in moves:
-        op.attrs["stays"] = op.inputs[0].op.inputs[0].op.name not in shared
+        op.attrs["stays"] = _variable(op.inputs[0]).name not in shared
     if not updates:
         return
     for op in updates:
         op.attrs["_slice"] = list(slice_of(op, world))
     followers = _followers(program, updates)
-    others = [op for op in program.graph._ops if op.type in COLLECTIVE_OPS and op not in followers]
-    before = dict.fromkeys(p for op in updates for p in predecessors(op) if p not in updates)
+    always = always_run(program)
+    others = [op for op in program.graph._ops if op.type in COLLECTIVE_OPS and op not in followers and always(op)]
+    before = dict.fromkeys(p for op in updates for p in predecessors(op) if p not in updates and always(p))
     meet = program.add("_RanksMeet", [], {}, "meet_before_updates", list(dict.fromkeys([*before, *others])), updates[0])
     done = program.add("_RanksMeet", [], {}, "meet_after_updates", updates, updates[0])
     for op in updates:

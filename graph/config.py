@@ -71,9 +71,8 @@ SETTINGS = {
         Setting("RINGFLOW_SHARED_MEMORY", "1", "0 or 1",
                 "whether ranks of one node exchange data in shared memory", _switch),
         Setting("RINGFLOW_SHARED_VARIABLES", "1", "0 or 1",
-                "whether ranks of one node hold the variables that they train in common, and each updates a part; a rank "
-                "that assigns to one then assigns for all",
-                _switch),
+                "whether ranks of one node hold the variables that they train in common, and each updates a part; a "
+                "rank that assigns to one then assigns for all", _switch),
         Setting("RINGFLOW_BUCKET_BYTES", "auto", "bytes >= 1, or auto",
                 "how much of the gradients is reduced at once, the same on every rank; auto: decided by the costs of "
                 "the operations and of the link", _count_or_auto),

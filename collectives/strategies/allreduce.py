@@ -103,7 +103,8 @@ def _distribute(step: TrainStep, world: Communicator, options: Options, sparse: 
                 places = [(op, i) for op in tensor.consumers for i, t in enumerate(op.inputs) if t is tensor]
                 read_instead(places, scaled)
         if world.size > 1:
-            broadcast_at_start(graph, ancestors([step.train_op]), world.size, shared=set() if options.checks else mark_shared(step, world))
+            shared = set() if options.checks else mark_shared(step, world)
+            broadcast_at_start(graph, ancestors([step.train_op]), world.size, shared=shared)
 
 
 def _distribute_by_shards(step: TrainStep, world: Communicator, shards: Any, batch: Sequence[Any] | None) -> None:
