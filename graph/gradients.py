@@ -1,23 +1,21 @@
 """Reverse-mode differentiation by graph rewriting.
 
-``gradients(ys, xs)`` walks the graph backwards from ys, calls the gradient rule of every operation between xs and ys,
-and adds up what meets at a tensor (AddN; IndexedSlices stay sparse as long as all contributions are). The rules stand
-beside the op definitions.
+``gradients(ys, xs)`` walks the graph backwards from ys (backward.py), calls the gradient rule of every operation
+between xs and ys, and adds up what meets at a tensor (AddN; IndexedSlices stay sparse as long as all contributions
+are). The rules stand beside the op definitions; conds and loops are differentiated as a whole.
 """
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from .backward import Gradient, backward
+from .control_flow.contexts import Context, capture
 from .dtypes import DType
 from .errors import InvalidArgumentError
-from .graph import Graph
 from .indexed_slices import IndexedSlices
 from .opdef import OPS
-from .operation import Operation, Tensor
-from .topology import topological_order
-
-Gradient = Tensor | IndexedSlices | None
+from .operation import Tensor
 
 
 def gradients(ys: Any, xs: Any, grad_ys: Any = None, name: str = "gradients", stop_gradients: Any = (),
@@ -48,74 +46,28 @@ def gradients(ys: Any, xs: Any, grad_ys: Any = None, name: str = "gradients", st
 
     with graph.as_default(), graph.name_scope(name) as scope:
         graph.gradient_source = scope.rstrip("/")
-        pending: dict[Tensor, list[Any]] = {}
-        for y, seed in zip(y_list, seeds):
-            pending.setdefault(y, []).append(_seed(y, seed))
-        wanted = set(x_list)
-        for op in reversed(_between(y_list, wanted, stops)):
-            _differentiate(graph, op, pending, wanted, stops)
-        return [_total(pending, x) for x in x_list]
+        given = [_seed(y, seed) for y, seed in zip(y_list, seeds)]
+        context = _common_context(y_list)
+        y_list, x_list = [_seen(y, context) for y in y_list], [_seen(x, context) for x in x_list]
+        border: set[Tensor] = set() if context is None else context.border()
+        return backward(graph, y_list, given, x_list, stops, border)
 
 
-def _between(ys: Sequence[Tensor], xs: set[Tensor], stops: set[Tensor]) -> list[Operation]:
-    """Operations on a path from some x to some y, in topological order."""
-    needed: set[Operation] = set()
-    stack = [y.op for y in ys]
-    while stack:
-        op = stack.pop()
-        if op not in needed:
-            needed.add(op)
-            stack.extend(t.op for t in op.inputs)
-    on_path: dict[Operation, None] = {}
-    for op in topological_order(sorted(needed, key=lambda o: o.id)):
-        if any((t in xs or t.op in on_path) and t not in stops for t in op.inputs):
-            on_path[op] = None
-    return list(on_path)
+def _common_context(ys: Sequence[Tensor]) -> Context | None:
+    """The innermost branch or loop that the ys are in."""
+    contexts = [y.op.context for y in ys]
+    return max(contexts, key=lambda c: 0 if c is None else len(list(c.around())))
 
 
-def _differentiate(graph: Graph, op: Operation, pending: dict[Tensor, list[Any]], wanted: set[Tensor],
-                   stops: set[Tensor]) -> None:
-    """Calls the gradient rule of `op` and hands the results to its inputs."""
-    if not any(t in pending for t in op.outputs):
-        return
-    rule = op.op_def.gradient_rule
-    if rule is None:
-        if op.op_def.differentiable and op.outputs[0].dtype.is_floating:
-            raise InvalidArgumentError(
-                f"[gradients] op {op.type} has no gradient: {op.name!r} lies between a y and an x.{op.where} "
-                "Fix: wrap it in rf.stop_gradient, or write its gradient rule", op.name)
-        return
-    with graph.name_scope(f"{op.name}_grad"):
-        incoming = [_total(pending, t) for t in op.outputs]
-        if not op.op_def.aliases:
-            incoming = [g._as_tensor() if isinstance(g, IndexedSlices) else g for g in incoming]
-        for t in op.outputs:
-            if t not in wanted:
-                pending.pop(t, None)
-        results = rule(op, *incoming)
-    if len(results) != len(op.inputs):
-        raise AssertionError(f"gradient rule of {op.type} gave {len(results)} gradients for {len(op.inputs)} inputs")
-    for t, g in zip(op.inputs, results):
-        if g is not None and t not in stops:
-            pending.setdefault(t, []).append(g)
-
-
-def _total(pending: dict[Tensor, list[Any]], t: Tensor) -> Gradient:
-    """The sum of what has arrived at `t`, kept so that it is built once."""
-    parts = pending.get(t)
-    if not parts:
-        return None
-    if len(parts) > 1:
-        if all(isinstance(g, IndexedSlices) for g in parts):
-            total: Any = IndexedSlices(_call("ConcatV2", [g.values for g in parts], 0),
-                                       _call("ConcatV2", [g.indices for g in parts], 0), parts[0].dense_shape)
-        else:
-            total = _call("AddN", [g._as_tensor() if isinstance(g, IndexedSlices) else g for g in parts])
-        pending[t] = [total]
-    result = pending[t][0]
-    if isinstance(result, Tensor) and t.dtype.kind != "h":  # a handle's shape is not that of the variable
-        result.shape = result.shape.merge_with(t.shape)
-    return result  # type: ignore[no-any-return]
+def _seen(t: Tensor, context: Context | None) -> Tensor:
+    """`t` as it is in `context`. Raises: InvalidArgumentError where it is in another branch or loop."""
+    if t.op.context is context:
+        return t
+    try:
+        return capture(t, context)
+    except InvalidArgumentError as e:
+        raise InvalidArgumentError(f"[gradients] ys and xs must be in one branch or loop, or around it: {e.message}. "
+                                   "Fix: differentiate inside of it, or return it") from None
 
 
 def _seed(y: Tensor, given: Any) -> Any:

@@ -60,6 +60,7 @@ class Graph:
         self._controls: list[list[Operation]] = []
         self._colocate: list[Operation] = []
         self._context: Context | None = None  # the branch or loop that is being built
+        self._units: dict[Operation, Any] = {}  # Merge of a cond -> Cond, Exit -> Loop: of control_flow/
         self._container = ""
         self._lock = threading.RLock()  # held while a node is added or changed, and while a session copies nodes
         self._collections: dict[str, list[Any]] = {}

@@ -1,11 +1,15 @@
 """Order of operations by data and control edges. Back edges of loops do not count: they go to the next iteration."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+import heapq
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from .control_types import MERGE, NEXT_ITERATION
 from .errors import InvalidArgumentError
 from .operation import Operation
+
+Node = TypeVar("Node")
 
 
 def topological_order(ops: Iterable[Operation]) -> list[Operation]:
@@ -13,20 +17,26 @@ def topological_order(ops: Iterable[Operation]) -> list[Operation]:
 
     Raises: InvalidArgumentError naming a node on a cycle.
     """
-    import heapq
+    return order_by(ops, forward_predecessors)
 
-    nodes = list(ops)
-    position = {id(op): i for i, op in enumerate(nodes)}
+
+def order_by(items: Iterable[Node], before: Callable[[Node], Iterable[Node]]) -> list[Node]:
+    """`items` so that every one comes after those that `before` gives for it; among free ones the first comes first.
+
+    Raises: InvalidArgumentError naming an item on a cycle.
+    """
+    nodes = list(items)
+    position = {id(node): i for i, node in enumerate(nodes)}
     waiting = [0] * len(nodes)
     users: list[list[int]] = [[] for _ in nodes]
-    for i, op in enumerate(nodes):
-        for before in forward_predecessors(op):
-            p = position.get(id(before))
+    for i, node in enumerate(nodes):
+        for earlier in before(node):
+            p = position.get(id(earlier))
             if p is not None:
                 waiting[i] += 1
                 users[p].append(i)
     ready = [i for i, n in enumerate(waiting) if n == 0]
-    order: list[Operation] = []
+    order: list[Node] = []
     while ready:
         i = heapq.heappop(ready)
         order.append(nodes[i])
@@ -35,7 +45,7 @@ def topological_order(ops: Iterable[Operation]) -> list[Operation]:
             if waiting[u] == 0:
                 heapq.heappush(ready, u)
     if len(order) != len(nodes):
-        stuck = next(nodes[i] for i, n in enumerate(waiting) if n > 0)
+        stuck: Any = next(nodes[i] for i, n in enumerate(waiting) if n > 0)
         raise InvalidArgumentError(f"[graph] the graph has a cycle through {stuck.name!r} ({stuck.type}).{stuck.where}")
     return order
 

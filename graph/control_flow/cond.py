@@ -22,24 +22,40 @@ from .contexts import CondContext, Context, call, capture, inside
 Branch = Callable[[], Any]
 
 
-@dataclass
+@dataclass(eq=False)
 class Cond:
     """The two branches of a predicate, (false, true), and the Merges of their results."""
 
+    name: str
     pred: Tensor
     branches: tuple[CondContext, CondContext]
     merges: list[Operation] = field(default_factory=list)
+    is_cond = True
 
     @property
     def outer(self) -> Context | None:
         return self.branches[0].outer
+
+    @property
+    def id(self) -> int:
+        """Its place among operations in the order in which they were made."""
+        return min(op.id for op in self.merges)
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The tensors that come in from outside."""
+        return list(dict.fromkeys(t for b in (1, 0) for twin in self.branches[b].twins() for t in twin.imported))
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        return [op.outputs[0] for op in self.merges]
 
 
 def make_cond(graph: Graph, pred: Tensor, name: str, forward: Cond | None = None) -> Cond:
     """Empty branches of `pred`, a tensor of the current context."""
     contexts = [CondContext(graph, name, graph._context, pred, b, None if forward is None else forward.branches[b])
                 for b in (0, 1)]
-    cond_ = Cond(pred, (contexts[0], contexts[1]))
+    cond_ = Cond(name, pred, (contexts[0], contexts[1]))
     for context in contexts:
         context.cond = cond_
     return cond_
@@ -153,6 +169,7 @@ def merged(made: Cond, no: Any, yes: Any) -> Any:
     with inside(made.branches[0].graph, made.outer):
         op = call("RefMerge" if no.is_ref and yes.is_ref else "Merge", [no, yes])[0].op
     made.merges.append(op)
+    op.graph._units[op] = made
     result: Tensor = op.outputs[0]
     return result
 

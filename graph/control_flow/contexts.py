@@ -32,7 +32,10 @@ _SHAPES = {"Shape", "ShapeN", "Size", "Rank"}
 
 
 class Context:
-    """One branch or one loop. `captured`: tensors from outside, and what they are in here."""
+    """One branch or one loop.
+
+    `captured`: tensors from around, and what they are in here; `imported`: those among them that are just outside.
+    """
 
     kind = ""
 
@@ -42,6 +45,7 @@ class Context:
         self.outer = outer
         self.forward = forward
         self.captured: dict[Tensor, Tensor] = {}
+        self.imported: dict[Tensor, Tensor] = {}
         self.pivot: Tensor | None = None
         self._waits: dict[Operation, Operation] = {}
 
@@ -76,6 +80,10 @@ class Context:
         """Operations are made in this context, free of the scopes of whoever makes them but for names."""
         with inside(self.graph, self):
             yield
+
+    def twins(self) -> list[Context]:
+        """This branch, and those that it is a gradient of, directly or not: they run where it runs. A loop is alone."""
+        return [self]
 
     # ---- what create_op asks
     def home(self, op: OpDef, inputs: Sequence[Tensor]) -> Context | None:
@@ -113,13 +121,20 @@ class Context:
             return t
         known = self.captured.get(t)
         if known is None:
-            if self.forward is not None and t.op.context is self.forward:
+            if self.forward is not None and t.op.context in self.forward.twins():
                 history = self.history()
-                return t if history is None else history.recall(t, self)
-            outside = capture(t, self.outer)
-            known = self.captured[t] = self.captured.get(outside) or self._bring(outside)
-            self.captured[outside] = known
+                known = t if history is None else history.recall(t, self)
+            else:
+                outside = capture(t, self.outer)
+                known = self.imported.get(outside)
+                if known is None:
+                    known = self.imported[outside] = self._bring(outside)
+            self.captured[t] = known
         return known
+
+    def border(self) -> set[Tensor]:
+        """The tensors at which this context begins, going backwards."""
+        return set(self.imported.values())
 
     def _bring(self, t: Tensor) -> Tensor:
         raise NotImplementedError
@@ -136,6 +151,14 @@ class CondContext(Context):
         self.pred = pred
         self.branch = branch
         self.cond: Cond | None = None
+
+    def twins(self) -> list[Context]:
+        if self.forward is None or self.history() is not None:
+            return [self]
+        return [self, *self.forward.twins()]
+
+    def border(self) -> set[Tensor]:
+        return {t for twin in self.twins() for t in twin.imported.values()}
 
     def controls(self, inputs: Sequence[Tensor], before: Sequence[Operation]) -> list[Operation]:
         legal = self.legal(before)
@@ -189,6 +212,10 @@ class WhileContext(Context):
 
     def _bring(self, t: Tensor) -> Tensor:
         return self.enter(t, constant=True)
+
+    def border(self) -> set[Tensor]:
+        variables = self.loop_.variables if self.loop_ is not None else []
+        return super().border().union(*((v.merge, v.stays) for v in variables if v.stays is not None))
 
 
 @contextlib.contextmanager

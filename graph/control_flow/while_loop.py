@@ -31,14 +31,30 @@ class Variable:
     exit: Tensor | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class Loop:
     """A loop: its context, its variables, and its predicate."""
 
+    name: str
     context: WhileContext
     variables: list[Variable] = field(default_factory=list)
     condition: Tensor | None = None
     back_prop: bool = True
+    is_cond = False
+
+    @property
+    def id(self) -> int:
+        """Its place among operations in the order in which they were made."""
+        return self.variables[0].enter.op.id
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The tensors that come in from outside: initial values and captured ones."""
+        return list(dict.fromkeys([*(v.enter.op.inputs[0] for v in self.variables), *self.context.imported]))
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        return [v.exit for v in self.variables if v.exit is not None]
 
 
 class LoopBuilder:
@@ -48,7 +64,7 @@ class LoopBuilder:
         """Args: name: of the frame, unique in the graph."""
         self.graph = graph
         self.context = WhileContext(graph, name, graph._context, parallel_iterations, forward)
-        self.loop = self.context.loop_ = Loop(self.context)
+        self.loop = self.context.loop_ = Loop(name.rpartition("/")[0] or name, self.context)
 
     def variable(self, initial: Tensor, shape: TensorShape | None = None, before: Any = (),
                  name: str = "Enter") -> Variable:
@@ -84,8 +100,10 @@ class LoopBuilder:
             v.next = call("NextIteration", self.context.capture(value))
             v.merge.op._update_input(1, v.next)
         with inside(self.graph, self.context.outer):
-            v.exit = call("Exit", v.leaves)
-        return v.exit
+            exit_ = call("Exit", v.leaves)
+        v.exit = exit_
+        self.graph._units[exit_.op] = self.loop
+        return exit_  # type: ignore[no-any-return]
 
 
 def while_loop(cond: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, shape_invariants: Any = None,
