@@ -34,6 +34,11 @@ Kernel check_numerics(const Node& node) {
 void show(std::ostream& out, const Tensor& t, int64_t summarize) {
   const int64_t n = summarize < 0 ? t.num_elements() : std::min(summarize, t.num_elements());
   out << '[';
+  if (t.dtype() == DType::String) {
+    for (int64_t i = 0; i < n; ++i) out << (i ? " " : "") << t.data<std::string>()[i];
+    out << ']';
+    return;
+  }
   visit(t.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* data = t.data<T>();

@@ -46,8 +46,12 @@ def check_numerics(tensor: Any, message: str, name: str | None = None) -> Tensor
 def assert_op(condition: Array, data: list[Array], *, summarize: int) -> None:
     """Stops the run where `condition` () is false; the error shows the first `summarize` elements of each of `data`."""
     if not condition:
-        shown = (" ".join(map(str, np.ravel(d)[:None if summarize < 0 else summarize].tolist())) for d in data)
+        shown = (" ".join(map(_text, np.ravel(d)[:None if summarize < 0 else summarize].tolist())) for d in data)
         raise InvalidArgumentError(f"assertion failed: {' '.join(f'[{s}]' for s in shown)}")
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 @assert_op.shape
@@ -59,5 +63,6 @@ def _(op: Operation) -> list[TensorShape]:
 assert_op.sample(np.array(True), [normal(3), normal()])
 assert_op.sample(np.array(False), [normal(3), np.array([1, 2], np.int32)])  # refused
 assert_op.sample(np.array(True), [np.array([True])], summarize=-1)
+assert_op.sample(np.array(False), [np.array(b"why", object), normal(2)])  # refused
 
 __all__ = ["check_numerics"]

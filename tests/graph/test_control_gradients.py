@@ -2,10 +2,11 @@
 import numpy as np
 import pytest
 import ringflow as rf
+from ringflow.graph import session
 from ringflow.graph.errors import InvalidArgumentError, UnimplementedError
 
 X, W = np.array([0.3, -0.7]), np.array(1.3)
-BACKEND = "reference"
+BACKENDS = ["reference", *(["cpp"] if "cpp" in session.BACKENDS else [])]
 
 
 def loop(n, body, *variables, **kwargs):
@@ -166,11 +167,13 @@ def test_gradient_equals_central_differences(build, known):
     with rf.Graph().as_default() as graph:
         xs = [rf.placeholder(rf.float64, v.shape if known else [None] * v.ndim) for v in (X, W)]
         y = build(*xs)
-        check(graph, y, xs, rf.gradients(y, xs), [X, W])
+        grads = rf.gradients(y, xs)
+        for backend in BACKENDS:
+            check(graph, y, xs, grads, [X, W], backend)
 
 
-def check(graph, y, xs, grads, values):
-    with rf.Session(graph=graph, backend=BACKEND) as session:
+def check(graph, y, xs, grads, values, backend=BACKENDS[-1]):
+    with rf.Session(graph=graph, backend=backend) as session:
         feeds = dict(zip(xs, values))
         got = [session.run(g._as_tensor() if isinstance(g, rf.IndexedSlices) else g, feeds) for g in grads]
 
@@ -219,7 +222,7 @@ def test_variables_are_trained_through_a_loop_that_reads_them(resource):
         inside = loop(3, lambda i, y: y * v.read_value(), rf.constant(np.float64(2.0)))[0]
         outside = loop(3, lambda i, y: y * v, rf.constant(np.float64(2.0)))[0]
         train = rf.train.GradientDescentOptimizer(0.1).minimize(inside + outside)
-        with rf.Session(graph=graph, backend=BACKEND) as session:
+        with rf.Session(graph=graph, backend=BACKENDS[-1]) as session:
             session.run(rf.variables_initializer([v]))
             loss, _ = session.run([inside, train])
             assert loss == 2 * 0.5**3
@@ -231,7 +234,7 @@ def test_minimize_runs_in_a_branch():
         v, p = rf.Variable(np.float64(3.0)), rf.placeholder(rf.bool, [])
         loss = loop(2, lambda i, y: y * v, v * 1.0)[0]
         done = rf.cond(p, lambda: rf.train.GradientDescentOptimizer(0.1).minimize(loss), lambda: rf.no_op())
-        with rf.Session(graph=graph, backend=BACKEND) as session:
+        with rf.Session(graph=graph, backend=BACKENDS[-1]) as session:
             session.run(rf.variables_initializer([v]))
             session.run(done, {p: False})
             assert session.run(v) == 3
@@ -245,7 +248,7 @@ def test_a_sparse_gradient_stays_sparse_through_a_cond():
         y = rf.cond(p, lambda: rf.reduce_sum(rf.gather(table, [1, 1, 4])), lambda: rf.constant(np.float64(0)))
         (g,) = rf.gradients(y, table)
         assert isinstance(g, rf.IndexedSlices)
-        with rf.Session(graph=graph, backend=BACKEND) as session:
+        with rf.Session(graph=graph, backend=BACKENDS[-1]) as session:
             for value, want in ((True, [0, 2, 0, 0, 1]), (False, [0] * 5)):
                 dense = session.run(g._as_tensor(), {p: value, table: np.zeros((5, 2))})
                 np.testing.assert_array_equal(dense, np.array(want)[:, None] * np.ones((1, 2)))
@@ -256,7 +259,7 @@ def test_gradients_can_be_taken_inside_of_a_body_and_of_a_branch():
         x, p = rf.placeholder(rf.float64, []), rf.placeholder(rf.bool, [])
         newton = loop(8, lambda i, y: y - (y * y - x) / rf.gradients(y * y - x, y)[0], x)[0]
         inside = rf.cond(p, lambda: rf.gradients(rf.square(x) * x, x)[0], lambda: x)
-        with rf.Session(graph=graph, backend=BACKEND) as session:
+        with rf.Session(graph=graph, backend=BACKENDS[-1]) as session:
             np.testing.assert_allclose(session.run(newton, {x: 2.0}), 2**0.5)
             assert session.run(inside, {x: 2.0, p: True}) == 12
 
@@ -269,7 +272,7 @@ def test_no_gradient_comes_through_back_prop_false_or_stop_gradients():
         y = loop(2, lambda i, y: y * a, a)[0]
         assert rf.gradients(y, x, stop_gradients=[a]) == [None]
         (g,) = rf.gradients(rf.cond(x > 0.0, lambda: rf.stop_gradient(x) * x, lambda: x), x)
-        with rf.Session(graph=graph, backend=BACKEND) as session:
+        with rf.Session(graph=graph, backend=BACKENDS[-1]) as session:
             assert session.run(g, {x: 3.0}) == 3
 
 

@@ -16,7 +16,7 @@ def graph():
         yield g
 
 
-@pytest.fixture(params=["reference"])
+@pytest.fixture(params=["reference", "cpp"])
 def session(graph, request):
     if request.param not in BACKENDS:
         pytest.skip("ringflow._core is not built")
