@@ -9,10 +9,12 @@ import re
 import socket
 import sys
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, overload
 
 from ringflow.graph import config
 from ringflow.graph.errors import FailedPreconditionError, UnavailableError
+from ringflow.graph.operation import Tensor
+from ringflow.graph.ops.rules import build
 from ringflow.version import __version__
 
 from . import ending, joining, segments, tuning
@@ -47,12 +49,27 @@ def current() -> Communicator:
     return init()
 
 
-def rank() -> int:
-    return init().rank
+@overload
+def rank() -> int: ...
+@overload
+def rank(input: Any, name: str | None = None) -> Tensor: ...
+def rank(input: Any = None, name: str | None = None) -> int | Tensor:
+    """The number of this rank; of a tensor, its number of dimensions, as in TensorFlow."""
+    return init().rank if input is None else _of_tensor("Rank", input, name)
 
 
-def size() -> int:
-    return init().size
+@overload
+def size() -> int: ...
+@overload
+def size(input: Any, name: str | None = None) -> Tensor: ...
+def size(input: Any = None, name: str | None = None) -> int | Tensor:
+    """The number of ranks; of a tensor, its number of elements, as in TensorFlow."""
+    return init().size if input is None else _of_tensor("Size", input, name)
+
+
+def _of_tensor(op: str, value: Any, name: str | None) -> Tensor:
+    result: Tensor = build(op, value, name=name)
+    return result
 
 
 def local_rank() -> int:

@@ -1,6 +1,11 @@
 """The names that users write as ``rf.<name>``: graph building, under TensorFlow 1's names."""
 from __future__ import annotations
 
+from .array_functions import (
+    boolean_mask, count_nonzero, diag, diag_part, eye, linspace, linspace as lin_space, meshgrid, norm, sequence_mask,
+    trace,
+)
+from .clip import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
 from .control_flow import case, cond, switch_case, while_loop
 from .define import convert_to_tensor
 from .device import DeviceSpec
@@ -8,6 +13,7 @@ from .dtypes import (
     DType, as_dtype, bfloat16, bool_ as bool, float16, float32, float64, int8, int16, int32, int64, resource,
     string, uint8, uint16, uint32, uint64, variant,
 )
+from .functional import foldl, foldr, map_fn, scan
 from .gradients import gradients
 from .graph import Graph, GraphKeys, get_default_graph, reset_default_graph
 from .indexed_slices import IndexedSlices
@@ -28,7 +34,7 @@ from .variable_scope import (
     AUTO_REUSE, VariableScope, get_variable, get_variable_scope, variable_scope,
 )
 from .variables import (
-    Variable, global_variables, global_variables_initializer, local_variables, local_variables_initializer,
-    trainable_variables, variables_initializer,
+    Variable, global_variables as all_variables, global_variables, global_variables_initializer, local_variables, local_variables_initializer,
+    global_variables_initializer as initialize_all_variables, trainable_variables, variables_initializer,
 )
 from .wire import import_graph_def

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from . import rnn_cell
+from .dynamic_rnn import bidirectional_dynamic_rnn, dynamic_rnn, raw_rnn
 from .neural import (
     avg_pool,
     batch_normalization,
@@ -27,10 +28,12 @@ from .ops.argmax import in_top_k, top_k
 from .ops.bias import bias_add
 from .ops.reduce import l2_loss
 from .rnn import static_bidirectional_rnn, static_rnn
+from .sampled_losses import log_uniform_candidate_sampler, nce_loss, sampled_softmax_loss
 
 __all__ = [
-    "avg_pool", "batch_normalization", "bias_add", "conv2d", "dropout", "elu", "embedding_lookup", "fused_batch_norm",
-    "in_top_k", "l2_loss", "l2_normalize", "leaky_relu", "log_softmax", "max_pool", "moments", "relu", "relu6",
-    "relu_layer", "rnn_cell", "sigmoid", "sigmoid_cross_entropy_with_logits", "softmax",
+    "avg_pool", "batch_normalization", "bias_add", "bidirectional_dynamic_rnn", "conv2d", "dropout", "dynamic_rnn",
+    "elu", "embedding_lookup", "fused_batch_norm", "in_top_k", "l2_loss", "l2_normalize", "leaky_relu", "log_softmax",
+    "log_uniform_candidate_sampler", "max_pool", "moments", "nce_loss", "raw_rnn", "relu", "relu6", "relu_layer",
+    "rnn_cell", "sampled_softmax_loss", "sigmoid", "sigmoid_cross_entropy_with_logits", "softmax",
     "softmax_cross_entropy_with_logits", "softmax_cross_entropy_with_logits_v2", "softplus",
     "sparse_softmax_cross_entropy_with_logits", "static_bidirectional_rnn", "static_rnn", "tanh", "top_k", "xw_plus_b"]

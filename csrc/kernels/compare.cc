@@ -131,6 +131,8 @@ RF_KERNEL("Greater", Binary<Greater>::make, float, double, int32_t, int64_t)
 RF_KERNEL("GreaterEqual", Binary<GreaterEqual>::make, float, double, int32_t, int64_t)
 RF_KERNEL("Equal", Equality<Equal>::make, float, double, int32_t, int64_t, uint8_t, int8_t, bool)
 RF_KERNEL("NotEqual", Equality<NotEqual>::make, float, double, int32_t, int64_t, uint8_t, int8_t, bool)
+RF_KERNEL("IsNan", Unary<IsNan>::make, float, double)
+RF_KERNEL("IsInf", Unary<IsInf>::make, float, double)
 RF_KERNEL("IsFinite", Unary<IsFinite>::make, float, double)
 
 // These have no dtype attr: their type is bool.

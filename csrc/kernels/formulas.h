@@ -83,6 +83,10 @@ RF_UNARY(Exp, math::exp(x))
 RF_UNARY(Log, math::log(x))
 RF_UNARY(Log1p, math::log1p(x))
 RF_UNARY(Floor, math::floor(x))
+RF_UNARY(Ceil, math::ceil(x))
+RF_UNARY(Expm1, math::expm1(x))
+RF_UNARY(Sin, math::sin(x))
+RF_UNARY(Cos, math::cos(x))
 
 RF_BINARY(RealDiv, a / b)
 RF_BINARY(DivNoNan, b == T(0) ? T(0) : a / b)
@@ -168,6 +172,18 @@ RF_PREDICATE(LogicalAnd, a & b)
 RF_PREDICATE(LogicalOr, a | b)
 struct LogicalNot {
   bool operator()(bool x) const { return !x; }
+};
+struct IsNan {
+  template <class T>
+  bool operator()(T x) const {
+    return x != x;
+  }
+};
+struct IsInf {
+  template <class T>
+  bool operator()(T x) const {
+    return math::abs(x) == math::infinity<T>;
+  }
 };
 struct IsFinite {
   template <class T>

@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 from .activation import sigmoid, tanh
-from .argmax import argmax, argmin
+from .argmax import argmax as arg_max, argmax, argmin as arg_min, argmin
 from .array import fill, matrix_band_part, one_hot, pad, range_ as range, tile
 from .bias import bias_add
 from .cast import cast
 from .checks import check_numerics
 from .compare import (
-    equal, greater, greater_equal, is_finite, less, less_equal, logical_and, logical_not, logical_or,
+    equal, greater, greater_equal, is_finite, is_inf, is_nan, less, less_equal, logical_and, logical_not, logical_or,
     not_equal,
 )
 from .concat import concat, dynamic_partition, dynamic_stitch, split, stack, unstack
@@ -24,7 +24,7 @@ from .math import (
 from .math_binary import (
     add, add_n, div_no_nan, floordiv, floormod, maximum, minimum, multiply, squared_difference, subtract,
 )
-from .math_unary import exp, floor, log, log1p, negative, reciprocal, rsqrt, sign, sqrt, square
+from .math_unary import ceil, cos, exp, expm1, floor, log, log1p, negative, reciprocal, rsqrt, sign, sin, sqrt, square
 from .matmul import matmul_any as matmul, tensordot
 from .random import (
     multinomial, random_normal, random_shuffle, random_uniform, set_random_seed, truncated_normal,

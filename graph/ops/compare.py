@@ -114,6 +114,18 @@ def logical_not(x: Array) -> Array:
     return np.logical_not(x)
 
 
+@define("IsNan(x: T) -> y: bool", T=NUMBERS[:2], elementwise=True, differentiable=False, shape=first_shape)
+def is_nan(x: Array) -> Array:
+    """y = x is not a number"""
+    return np.isnan(x)
+
+
+@define("IsInf(x: T) -> y: bool", T=NUMBERS[:2], elementwise=True, differentiable=False, shape=first_shape)
+def is_inf(x: Array) -> Array:
+    """y = x is inf or -inf"""
+    return np.isinf(x)
+
+
 @define("IsFinite(x: T) -> y: bool", T=NUMBERS[:2], elementwise=True, differentiable=False, shape=first_shape)
 def is_finite(x: Array) -> Array:
     """y = x is neither infinite nor nan"""
@@ -125,5 +137,7 @@ for _a, _b in PAIRS:
     logical_or.sample(normal(*_a), normal(*_b))
 for _a in ((), (7,), (37,), (3, 5), (2, 0)):
     logical_not.sample(normal(*_a))
-    is_finite.sample(normal(*_a))
-is_finite.sample(np.array([np.nan, np.inf, -np.inf, 0, 3e38], np.float32))
+    for _op in (is_finite, is_nan, is_inf):
+        _op.sample(normal(*_a))
+for _op in (is_finite, is_nan, is_inf):
+    _op.sample(np.array([np.nan, np.inf, -np.inf, 0, 3e38], np.float32))

@@ -182,3 +182,42 @@ def round_(x: Array) -> Array:
 for _op in (floor, round_):
     _sample_shapes(_op)
     _op.sample(np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.49999997, 8388609.0, np.inf], np.float32))
+
+
+@define("Ceil(x: T) -> y: T", T=FLOATS, elementwise=True, differentiable=False, shape=first_shape)
+def ceil(x: Array) -> Array:
+    """y = the smallest integer >= x"""
+    return np.ceil(x)
+
+
+_sample_shapes(ceil)
+ceil.sample(np.array([-2.5, -0.5, 0.5, 8388609.0, -np.inf], np.float32))
+
+
+@define("Expm1(x: T) -> y: T", T=FLOATS, elementwise=True, shape=first_shape)
+def expm1(x: Array) -> Array:
+    """y = e^x - 1, exact for small x"""
+    return np.expm1(x)
+
+
+expm1.gradient(lambda op, grad: [grad * (op.outputs[0] + 1.0)])
+_sample_shapes(expm1)
+expm1.sample(np.array([-200.0, -1e-6, 0.0, 1e-10, 88.0, np.inf], np.float32), gradient=False)
+
+
+@define("Sin(x: T) -> y: T", T=FLOATS, elementwise=True, shape=first_shape)
+def sin(x: Array) -> Array:
+    """y = sin x"""
+    return np.sin(x)
+
+
+@define("Cos(x: T) -> y: T", T=FLOATS, elementwise=True, shape=first_shape)
+def cos(x: Array) -> Array:
+    """y = cos x"""
+    return np.cos(x)
+
+
+sin.gradient(lambda op, grad: [grad * cos(op.inputs[0])])
+cos.gradient(lambda op, grad: [negative(grad * sin(op.inputs[0]))])
+_sample_shapes(sin)
+_sample_shapes(cos)

@@ -22,7 +22,13 @@ from ringflow.collectives import (
     rank as rank,
     size as size,
 )
-from ringflow.graph import errors as errors, graph_util as graph_util, initializers as initializers, nn as nn
+from ringflow.graph import (
+    errors as errors,
+    graph_util as graph_util,
+    initializers as initializers,
+    losses as losses,
+    nn as nn,
+)
 from ringflow.graph.api import *  # noqa: F403
 from ringflow.train import summary as summary
 from ringflow.version import __version__ as __version__
