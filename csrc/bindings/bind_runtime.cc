@@ -211,13 +211,16 @@ void bind_runtime(py::module_& m) {
            "Ends all runs that were given this object, and those to come, as Cancelled.")
       .def("cancelled", &Cancellation::cancelled);
 
+  py::class_<InterOpPool, std::shared_ptr<InterOpPool>>(m, "InterOpPool")
+      .def(py::init<int>(), py::arg("threads"), "`threads` in all, the calling one included.");
+
   py::class_<Executable, std::shared_ptr<Executable>>(m, "Executable")
-      .def(py::init([](const py::bytes& graph_def, std::shared_ptr<Resources> resources) {
+      .def(py::init([](const py::bytes& graph_def, std::shared_ptr<Resources> resources, std::shared_ptr<InterOpPool> pool) {
              const std::string_view bytes = graph_def;
              WithoutGil released;
-             return std::make_shared<Executable>(bytes.data(), bytes.size(), std::move(resources));
+             return std::make_shared<Executable>(bytes.data(), bytes.size(), std::move(resources), std::move(pool));
            }),
-           py::arg("graph_def"), py::arg("resources"))
+           py::arg("graph_def"), py::arg("resources"), py::arg("pool") = nullptr)
       .def("run", &run, py::arg("feeds"), py::arg("timeout_ms") = 0, py::arg("cancellation") = nullptr)
       .def("run_timed", &run_timed, py::arg("feeds"), py::arg("timeout_ms") = 0, py::arg("cancellation") = nullptr,
            "(results, [(node, start_ns, end_ns, thread, [(dtype, shape, bytes)])]): the calls of kernels, by start.")

@@ -9,8 +9,9 @@ constexpr size_t kMostIdle = 16;
 
 }  // namespace
 
-Dataflow::Dataflow(GraphDef graph, std::shared_ptr<Resources> resources)
-    : resources_(std::move(resources)), plan_(make_flow_plan(std::move(graph))) {}
+Dataflow::Dataflow(GraphDef graph, std::shared_ptr<Resources> resources, std::shared_ptr<InterOpPool> pool)
+    : resources_(std::move(resources)), pool_(std::move(pool)), plan_(make_flow_plan(std::move(graph))),
+      costs_(pool_ && pool_->helpers() > 0 ? std::make_unique<KernelCosts>(plan_) : nullptr) {}
 
 std::vector<Tensor> Dataflow::run(const std::vector<Tensor>& feeds, const RunOptions& options) {
   return run_with(feeds, options, nullptr);
@@ -35,7 +36,7 @@ std::vector<Tensor> Dataflow::run_with(const std::vector<Tensor>& feeds, const R
       idle_.pop_back();
     }
   }
-  if (!run) run = std::make_unique<DataflowRun>(plan_, *resources_);
+  if (!run) run = std::make_unique<DataflowRun>(plan_, *resources_, pool_.get(), costs_.get());
   std::vector<Tensor> results = run->execute(feeds, options, calls);  // where it throws, the state goes with it
   std::lock_guard<std::mutex> lock(mutex_);
   if (idle_.size() < kMostIdle) idle_.push_back(std::move(run));

@@ -16,7 +16,8 @@ namespace rf {
 
 class Dataflow : public Schedule {
  public:
-  Dataflow(GraphDef graph, std::shared_ptr<Resources> resources);
+  // `pool` may be null.
+  Dataflow(GraphDef graph, std::shared_ptr<Resources> resources, std::shared_ptr<InterOpPool> pool);
 
   std::vector<Tensor> run(const std::vector<Tensor>& feeds, const RunOptions& options) override;
   std::vector<Tensor> run_timed(const std::vector<Tensor>& feeds, const RunOptions& options,
@@ -31,7 +32,9 @@ class Dataflow : public Schedule {
   std::vector<Tensor> run_with(const std::vector<Tensor>& feeds, const RunOptions& options, std::vector<Call>* calls);
 
   const std::shared_ptr<Resources> resources_;
+  const std::shared_ptr<InterOpPool> pool_;
   const FlowPlan plan_;
+  const std::unique_ptr<KernelCosts> costs_;  // null without helpers
   std::mutex collective_;
   std::mutex mutex_;  // of idle_
   std::vector<std::unique_ptr<DataflowRun>> idle_;  // states of runs that have ended well, for the next ones

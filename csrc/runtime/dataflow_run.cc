@@ -50,8 +50,19 @@ class DataflowRun::AsyncCall {
   std::atomic<bool> over_{false};  // one of the two has returned
 };
 
-DataflowRun::DataflowRun(const FlowPlan& plan, Resources& resources)
-    : plan_(plan), resources_(resources), frames_(plan), gates_(static_cast<size_t>(plan.gates), 1) {}
+KernelCosts::KernelCosts(const FlowPlan& plan)
+    : first_(plan.nodes.data()), ns_(new std::atomic<uint32_t>[plan.nodes.size()]) {
+  for (size_t i = 0; i < plan.nodes.size(); ++i) ns_[i].store(4 * kCostlyNs, std::memory_order_relaxed);
+}
+
+void KernelCosts::add(const FlowNode& node, int64_t ns) {
+  const uint32_t last = of(node).load(std::memory_order_relaxed);
+  const uint32_t now = static_cast<uint32_t>(std::min<int64_t>(ns, 1 << 30));
+  of(node).store(last - last / 4 + now / 4, std::memory_order_relaxed);
+}
+
+DataflowRun::DataflowRun(const FlowPlan& plan, Resources& resources, InterOpPool* pool, KernelCosts* costs)
+    : plan_(plan), resources_(resources), pool_(pool), costs_(costs), frames_(plan), gates_(static_cast<size_t>(plan.gates), 1) {}
 
 std::vector<Tensor> DataflowRun::execute(const std::vector<Tensor>& feeds, const RunOptions& options,
                                          std::vector<Call>* calls) {
@@ -78,6 +89,11 @@ std::vector<Tensor> DataflowRun::execute(const std::vector<Tensor>& feeds, const
     work(caller_, lock);
   }
   if (token != 0) options.cancellation->forget(token);
+  if (calls_) {
+    for (Call& call : caller_.calls) calls_->push_back(std::move(call));
+    caller_.calls.clear();
+    std::stable_sort(calls_->begin(), calls_->end(), [](const Call& a, const Call& b) { return a.start_ns < b.start_ns; });
+  }
   if (state_.resources.used()) state_.resources.reset("");
   return take_results();
 }
@@ -103,38 +119,87 @@ std::vector<Tensor> DataflowRun::take_results() {
 
 // ---- the queue
 
-// Until nothing is ready and nothing waits.
+// The calling thread, until nothing is ready, nothing waits and nobody helps; a helper, until there is nothing to take.
 void DataflowRun::work(Worker& worker, Lock& lock) {
+  const bool calling = worker.number == 0;
   while (true) {
     if (!come_back_.empty()) {
       AsyncCall* const call = come_back_.back();
       come_back_.pop_back();
       take_back(worker, call, lock);
     }
-    for (const Ready& ready : worker.found) worker.queue.push(ready);
-    worker.found.clear();
-    if (error_) worker.queue.clear();
-    if (error_ && !cancelled_) {
+    share_out(worker);
+    if (error_) {
+      worker.queue.clear();
+      shared_.clear();
+    }
+    if (calling && error_ && !cancelled_) {
       cancelled_ = true;
       lock.unlock();
       state_.cancellation.cancel();
       lock.lock();
       continue;
     }
-    if (limited_ && ++worker.steps % kLookEvery == 0) check_limits(lock);
+    ++worker.steps;
+    if (calling && limited_ && worker.steps % kLookEvery == 0) check_limits(lock);
+    if (worker.queue.empty() && !shared_.empty()) {
+      worker.queue.push(shared_.front());
+      shared_.pop_front();
+    }
     if (!worker.queue.empty()) {
       step(worker, worker.queue.pop(), lock);
     } else if (worker.dropped.any()) {  // what waits may wait for this
       lock.unlock();
       worker.dropped.clear();
       lock.lock();
-    } else if (!waiting_.empty()) {
-      if (come_back_.empty()) wait(lock);
-    } else if (come_back_.empty()) {
+    } else if (!come_back_.empty()) {
+      continue;
+    } else if (!calling || (waiting_.empty() && !others_work())) {
       return;
+    } else {
+      wait(lock);
     }
   }
 }
+
+// ---- threads that help
+
+bool DataflowRun::others_work() {
+  if (helping_ == 0 && asked_for_ > 0) asked_for_ -= pool_->withdraw(*this);
+  return helping_ + asked_for_ > 0;
+}
+
+// Queues what the last node made ready: one costly node for this thread, more of them for others.
+void DataflowRun::share_out(Worker& worker) {
+  for (const Ready& ready : worker.found) {
+    if (!costs_ || worker.queue.empty() || ready.dead || ready.node->role != Role::Kernel || ready.node->late ||
+        !costs_->costly(*ready.node)) {
+      worker.queue.push(ready);
+      continue;
+    }
+    shared_.push_back(ready);
+    changed_.notify_one();
+    if (asked_for_ + helping_ < pool_->helpers()) {
+      ++asked_for_;
+      pool_->ask(*this);
+    }
+  }
+  worker.found.clear();
+}
+
+void DataflowRun::help(int thread) {
+  Worker worker;
+  worker.number = thread;
+  Lock lock(mutex_);
+  --asked_for_;
+  ++helping_;
+  work(worker, lock);
+  for (Call& call : worker.calls) calls_->push_back(std::move(call));
+  --helping_;
+  changed_.notify_all();  // under the lock: the run ends after the last helper
+}
+
+// ---- nodes
 
 void DataflowRun::step(Worker& worker, const Ready& ready, Lock& lock) {
   if (ready.node->role == Role::Async && !ready.dead && gates_open(*ready.node)) return start_call(worker, ready, lock);
@@ -142,9 +207,14 @@ void DataflowRun::step(Worker& worker, const Ready& ready, Lock& lock) {
   if (__builtin_expect(worker.dropped.any(), 0)) worker.dropped.clear();
   int chosen = -1;
   try {
-    const int64_t start = calls_ ? now_ns() : 0;
-    if (!ready.dead) chosen = run_node(worker, ready);
-    if (calls_ && !ready.dead) record(worker, ready, start);
+    if (!ready.dead) {
+      const bool timed = calls_ || (costs_ && ready.node->role == Role::Kernel &&
+                                    (worker.steps % 16 == 0 || costs_->costly(*ready.node)));
+      const int64_t start = timed ? now_ns() : 0;
+      chosen = run_node(worker, ready);
+      if (timed && costs_) costs_->add(*ready.node, now_ns() - start);
+      if (calls_) record(worker, ready, start);
+    }
     release(ready);
   } catch (...) {
     const Error error = error_of(std::current_exception(), *ready.node->node);
@@ -233,12 +303,12 @@ Error DataflowRun::late() const {
                blocked.empty() ? "" : blocked[0]->name);
 }
 
-void DataflowRun::record(const Worker& worker, const Ready& ready, int64_t start_ns) {
+void DataflowRun::record(Worker& worker, const Ready& ready, int64_t start_ns) {
   const FlowNode& node = *ready.node;
   Call call{node.node, start_ns, now_ns(), worker.number, {}};
   if (node.role == Role::Kernel || node.role == Role::Async)
     call.outputs = outputs_of(ready.iteration->slots.get() + node.first_output, node.num_outputs);
-  calls_->push_back(std::move(call));
+  worker.calls.push_back(std::move(call));
 }
 
 }  // namespace rf

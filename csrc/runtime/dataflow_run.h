@@ -1,27 +1,46 @@
 // One run of a data-flow plan: the ready queue, the kernels, the calls that wait, and what ends a run early.
 //
-// Nodes run on the thread that called execute. A kernel that waits holds no thread: its `done` may come from anywhere and
-// only leaves a note, which the calling thread takes up. The first error wins: nothing new is started, what waits is
-// cancelled, and execute returns when all of it has come back. Source: TensorFlow's executor (section 1 of its white
+// Nodes run on the thread that called execute, and on helpers of the pool: a thread runs what its own nodes make ready,
+// but for costly nodes beyond the first, which go to a queue of the run. A kernel that waits holds no thread: its `done`
+// may come from anywhere and only leaves a note, which one of the threads takes up. The first error wins: nothing new is
+// started, what waits is cancelled, and execute returns when all of it has come back. Source: TensorFlow's executor (section 1 of its white
 // paper on control flow, "Implementation of Control Flow in TensorFlow", 2017).
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <vector>
 
 #include "runtime/frames.h"
+#include "runtime/inter_op_pool.h"
 #include "runtime/ready_queue.h"
 #include "runtime/schedule.h"
 
 namespace rf {
 
-class DataflowRun {
+// What the kernels of a plan have cost of late, to tell which are worth another thread. Thread-safe.
+class KernelCosts {
  public:
-  DataflowRun(const FlowPlan& plan, Resources& resources);
+  explicit KernelCosts(const FlowPlan& plan);
+  bool costly(const FlowNode& node) const { return of(node).load(std::memory_order_relaxed) >= kCostlyNs; }
+  void add(const FlowNode& node, int64_t ns);
+
+ private:
+  static constexpr uint32_t kCostlyNs = 10000;  // a few times what it takes to wake a thread
+  std::atomic<uint32_t>& of(const FlowNode& node) const { return ns_[static_cast<size_t>(node.node - first_)]; }
+  const Node* const first_;
+  const std::unique_ptr<std::atomic<uint32_t>[]> ns_;
+};
+
+class DataflowRun : private InterOpPool::Job {
+ public:
+  // `pool` and `costs` may both be null: then the calling thread does everything.
+  DataflowRun(const FlowPlan& plan, Resources& resources, InterOpPool* pool, KernelCosts* costs);
 
   // As Schedule::run; records the calls of kernels where `calls` is given. After an error the object is good for
   // nothing but its destruction.
@@ -38,12 +57,16 @@ class DataflowRun {
     std::vector<Ready> found;  // made ready by the last node
     Dropped dropped;
     Slot passing;
-    int number = 0;
+    int number = 0;  // 0: the calling thread
     uint32_t steps = 0;
+    std::vector<Call> calls;
   };
 
   // ---- the queue (dataflow_run.cc); the lock is held between calls
   void work(Worker& worker, Lock& lock);
+  bool others_work();
+  void share_out(Worker& worker);
+  void help(int thread) override;
   void step(Worker& worker, const Ready& ready, Lock& lock);
   void start_call(Worker& worker, const Ready& ready, Lock& lock);
   void take_back(Worker& worker, AsyncCall* call, Lock& lock);
@@ -67,10 +90,12 @@ class DataflowRun {
   void release(const Ready& ready);
   Context context(const Ready& ready);
   int64_t now_ns() const;
-  void record(const Worker& worker, const Ready& ready, int64_t start_ns);
+  void record(Worker& worker, const Ready& ready, int64_t start_ns);
 
   const FlowPlan& plan_;
   Resources& resources_;
+  InterOpPool* const pool_;
+  KernelCosts* const costs_;
   RunState state_;
   FrameStates frames_;  // guarded by mutex_
   Worker caller_;
@@ -85,6 +110,9 @@ class DataflowRun {
 
   std::mutex mutex_;
   std::condition_variable changed_;
+  std::deque<Ready> shared_;           // costly nodes for whoever is free
+  int asked_for_ = 0;                  // helpers that have not begun
+  int helping_ = 0;                    // and those that have
   std::vector<AsyncCall*> waiting_;    // calls that have not come back
   std::vector<AsyncCall*> come_back_;  // and those that have
   std::optional<Error> error_;         // the first

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/inter_op_pool.h"
 #include "runtime/schedule.h"
 #include "runtime/wire.h"
 
@@ -15,8 +16,10 @@ namespace rf {
 
 class Executable {
  public:
-  Executable(const void* graph_def, size_t bytes, std::shared_ptr<Resources> resources);
-  Executable(GraphDef graph, std::shared_ptr<Resources> resources);
+  // The threads of `pool` help where a graph with control flow has several costly nodes ready at once.
+  Executable(const void* graph_def, size_t bytes, std::shared_ptr<Resources> resources,
+             std::shared_ptr<InterOpPool> pool = nullptr);
+  Executable(GraphDef graph, std::shared_ptr<Resources> resources, std::shared_ptr<InterOpPool> pool = nullptr);
   Executable(const Executable&) = delete;
   Executable& operator=(const Executable&) = delete;
 

@@ -138,6 +138,73 @@ void waiting_calls_are_timed() {
   CHECK(found == 3);
 }
 
+std::unique_ptr<Executable> helped(const Bytes& b, int threads) {
+  return build(b, std::make_shared<Resources>(), std::make_shared<InterOpPool>(threads));
+}
+
+void costly_nodes_run_side_by_side() {
+  auto e = helped(node("trigger", "ControlTrigger", {}) + op("a", "TestMeet", {}) + op("b", "TestMeet", {}) +
+                      op("y", "TestAdd", {"a", "b"}) + result("r", 0, "y"), 2);
+  for (int round = 0; round < 5; ++round) {
+    std::vector<Call> calls;
+    CHECK(values(e->run_timed({}, calls)[0]) == Floats({2}));
+    CHECK(std::any_of(calls.begin(), calls.end(), [](const Call& c) { return c.thread == 1; }));
+    CHECK(std::is_sorted(calls.begin(), calls.end(), [](const Call& a, const Call& b) { return a.start_ns < b.start_ns; }));
+  }
+}
+
+// 8 sums of 8 sums each
+Bytes tree() {
+  Bytes b = argument("x", 0, {}) + node("trigger", "ControlTrigger", {});
+  std::string total = "x";
+  for (int i = 0; i < 8; ++i) {
+    std::string sum = "x";
+    for (int k = 0; k < 8; ++k) {
+      const std::string name = "s" + std::to_string(i) + std::to_string(k);
+      b += op(name, "TestSlowAdd", {sum, "x"});
+      sum = name;
+    }
+    const std::string name = "t" + std::to_string(i);
+    b += op(name, "TestAdd", {total, sum});
+    total = name;
+  }
+  return b + result("r", 0, total);
+}
+
+void helpers_change_no_result() {
+  for (int threads : {1, 2, 4}) {
+    auto wide = helped(tree(), threads), nest = helped(nested(), threads), while_ = helped(loop(4, "TestSlowAdd"), threads);
+    auto waits = helped(loop(4, "TestAsyncAdd"), threads);
+    defer.reset(0);
+    for (int round = 0; round < 30; ++round) {
+      CHECK(values(wide->run({scalar(1)})[0]) == Floats({73}));
+      CHECK(values(nest->run({scalar(6)})[0]) == Floats({36}));
+      CHECK(values(while_->run({scalar(12), scalar(2)})[1]) == Floats({4096}));
+      CHECK(values(waits->run({scalar(12), scalar(2)})[0]) == Floats({12}));
+    }
+  }
+}
+
+void an_error_ends_a_run_with_helpers() {
+  auto e = helped(loop(10, "TestFailAt3") + op("b1", "TestSlowAdd", {"n", "k"}) + op("b2", "TestSlowAdd", {"n", "n"}) +
+                      op("b3", "TestSlowAdd", {"b1", "b2"}), 4);
+  for (int round = 0; round < 30; ++round)
+    CHECK(fails(Code::OutOfRange, "body|[TestFailAt3] three", [&] { e->run({scalar(9), scalar(3)}); }));
+}
+
+void many_runs_share_the_helpers() {
+  auto e = helped(tree(), 3);
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (int k = 1; k <= 4; ++k)
+    threads.emplace_back([&, k] {
+      for (int round = 0; round < 20; ++round)
+        if (values(e->run({scalar(static_cast<float>(k))})[0]) != Floats({73.0f * static_cast<float>(k)})) ++wrong;
+    });
+  for (std::thread& t : threads) t.join();
+  CHECK(wrong == 0);
+}
+
 }  // namespace
 
 int main() {
@@ -151,5 +218,9 @@ int main() {
   TEST(many_threads_run_one_graph);
   TEST(a_blocked_run_lets_others_through);
   TEST(waiting_calls_are_timed);
+  TEST(costly_nodes_run_side_by_side);
+  TEST(helpers_change_no_result);
+  TEST(an_error_ends_a_run_with_helpers);
+  TEST(many_runs_share_the_helpers);
   return failures != 0;
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <condition_variable>
 #include <functional>
@@ -165,6 +166,33 @@ inline AsyncKernel never(const Node&) {
     if (c.run().cancellation.on_cancel(stop) == 0) stop();
   };
 }
+// 1 where two calls of it have been under way at once, 0 after a second alone.
+struct Meeting {
+  std::mutex mutex;
+  std::condition_variable came;
+  int here = 0;
+};
+inline Meeting meeting;
+inline Kernel meet(const Node&) {
+  return [](Context& c) {
+    std::unique_lock<std::mutex> lock(meeting.mutex);
+    const int before = meeting.here++;
+    meeting.came.notify_all();
+    const bool met = before % 2 == 1 || meeting.came.wait_for(lock, std::chrono::seconds(1), [&] { return meeting.here > before + 1; });
+    *c.output(0, Shape()).data<float>() = met ? 1 : 0;
+  };
+}
+// Costly: takes 30 us.
+inline Kernel slow_add(const Node&) {
+  return [](Context& c) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(30);
+    while (std::chrono::steady_clock::now() < end) {}
+    const float sum = c.input(0).scalar<float>() + c.input(1).scalar<float>();
+    *c.output(0, Shape()).data<float>() = sum;
+  };
+}
+RF_KERNEL_ANY("TestMeet", None, meet)
+RF_KERNEL_ANY("TestSlowAdd", InPlace, slow_add)
 RF_KERNEL_ANY("TestAdd", InPlace, add)
 RF_KERNEL_ANY("TestMul", InPlace, mul)
 RF_KERNEL_ANY("TestCount", None, count)
@@ -196,8 +224,9 @@ inline Tensor truth(bool value) {
 }
 inline Floats values(const Tensor& t) { return {t.data<float>(), t.data<float>() + t.num_elements()}; }
 
-inline std::unique_ptr<Executable> build(const Bytes& b, std::shared_ptr<Resources> resources = std::make_shared<Resources>()) {
-  return std::make_unique<Executable>(b.data(), b.size(), std::move(resources));
+inline std::unique_ptr<Executable> build(const Bytes& b, std::shared_ptr<Resources> resources = std::make_shared<Resources>(),
+                                         std::shared_ptr<InterOpPool> pool = nullptr) {
+  return std::make_unique<Executable>(b.data(), b.size(), std::move(resources), std::move(pool));
 }
 
 // ---- graphs
