@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import ringflow as rf
 from hypothesis import HealthCheck, given, settings, strategies as st
+from ringflow.graph.costs import Costs
 from ringflow.graph.device import Device, DeviceSpec, local_devices
 from ringflow.graph.graph import Graph
 from ringflow.graph.interpreter import Interpreter, State
+from ringflow.graph.opdef import OPS
 from ringflow.graph.operation import Operation
 from ringflow.graph.ops.transfer import key_of
-from ringflow.graph.passes import extract, optimise, place
+from ringflow.graph.passes import extract, optimise, place, receive
 from ringflow.graph.passes.partition import partition
 from ringflow.graph.text import node_text
 
@@ -55,19 +57,14 @@ def joined(parts):
                 later.append((p, op))
                 continue
             inputs = [copies[t.op].outputs[t.index] for t in op.inputs]
-            attrs, kind = dict(op.attrs), op.op_def
+            name, attrs, kind = op.name, dict(op.attrs), op.op_def  # names tell variables apart: they stay
             if op.type == "_Recv":
-                inputs, kind, attrs = [sent[key_of(op)]], "Identity", {}
-            elif op.type == "_Send":
-                kind, attrs = "Identity", {}
+                inputs = [sent[key_of(op)]]
             elif op.type == "_Retval":
                 attrs["index"] = p.fetches[attrs["index"]]
-            controls = [copies[c] for c in op.control_inputs]
-            # the name tells random streams and variables apart: it must be the one of the program
-            copies[op] = Operation(whole, whole.create_op("NoOp", []).op_def if kind == "NoOp" else
-                                   kind if not isinstance(kind, str) else rf.graph.opdef.OPS[kind],
-                                   op.name if op.type not in ("_Send", "_Recv") else key_of(op) + op.type,
-                                   inputs, attrs or {"T": inputs[0].dtype}, controls, "")
+            if op.type in ("_Send", "_Recv"):
+                name, attrs, kind = key_of(op) + op.type, {"T": inputs[0].dtype}, OPS["Identity"]
+            copies[op] = Operation(whole, kind, name, inputs, attrs, [copies[c] for c in op.control_inputs], "")
             for t, original in zip(copies[op].outputs, op.outputs):
                 t.shape = original.shape
             whole._add(copies[op])
@@ -200,3 +197,70 @@ def check(seed, nodes):
 @given(st.integers(0, 10**6), st.integers(5, 40))
 def test_partitions_compute_what_the_program_computes(seed, nodes):
     check(seed, nodes)
+
+
+# ---- when to receive
+def random_parts(seed):
+    """Partitions of a random graph, and costs of its nodes."""
+    source = random.Random(seed)
+    made = random_graph(source, 40)
+    devices = cpus(source.randint(2, 3))
+    for op in made.graph.get_operations():
+        op.device = f"/cpu:{source.randrange(len(devices))}"
+    fetches, feeds = made.runs[0]
+    program = extract(made.graph, [f for f in fetches if not isinstance(f, Operation)],
+                      [f for f in fetches if isinstance(f, Operation)], list(feeds),
+                      [rf.TensorShape(v.shape) for v in feeds.values()])
+    place(program, devices, lambda op, kind: True, soft=True)
+    costs = Costs({op.name: source.choice([0.5, 10.0, 300.0]) for op in program.graph.get_operations()},
+                  latency_us=source.choice([1.0, 30.0]), byte_us=0.01)
+    return partition(program, devices), costs, list(feeds.values()), (made, program)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 10**6))
+def test_receives_that_come_late_do_not_lengthen_the_step(seed):
+    parts, costs, _, _ = random_parts(seed)
+    early = receive.simulate(parts, costs)
+    receive.receive_late(parts, costs)
+    position = {op: float(i) for i, op in enumerate(early.order)}
+    for op in [op for p in parts for op in p.graph.get_operations()]:  # the same order of work on every device
+        if op not in position:
+            assert op.type == "ControlTrigger"
+            position[op] = position[op.control_inputs[0]] + 0.25
+        elif op.type == "_Recv":
+            position[op] = min(position[c] for t in op.outputs for c in t.consumers) - 0.25
+    late = receive.simulate(parts, costs, sorted(position, key=position.__getitem__))
+    assert late.makespan <= early.makespan + 1e-6
+    receives = [op for op in early.order if op.type == "_Recv"]
+    assert all(late.start[op] >= early.start[op] - 1e-6 for op in receives)
+    assert all(late.start[op] > early.start[op] for op in receives if op.control_inputs)
+
+
+def test_a_tensor_that_is_needed_last_is_received_last():
+    with rf.device("/cpu:0"):
+        x = rf.random_uniform([1000], name="x")
+    with rf.device("/cpu:1"):
+        h = rf.random_uniform([4], name="h")
+        for i in range(5):
+            h = rf.tanh(h, name=f"t{i}")
+        y = rf.add(rf.reduce_sum(x), rf.reduce_sum(h), name="y")
+    parts = split([y])
+    names = [op.name for p in parts for op in p.graph.get_operations()]
+    receive.receive_late(parts, Costs(dict.fromkeys(names, 100.0), latency_us=30.0))
+    recv, = ops_of(parts[1], "_Recv")
+    assert recv.control_inputs[0].type == "ControlTrigger"
+    assert recv.control_inputs[0].control_inputs[0].name == "t3"
+
+
+def test_late_receives_change_no_result():
+    for seed in range(10):
+        parts, costs, feeds, (made, program) = random_parts(seed)
+        state = State(), State()
+        initialise = extract(made.graph, [], made.initialise, [], [])
+        for s in state:
+            Interpreter(initialise.graph, s).run([])
+        want = Interpreter(program.graph, state[0]).run(feeds)
+        receive.receive_late(parts, costs)
+        for a, b in zip(Interpreter(joined(parts), state[1]).run(feeds), want):
+            np.testing.assert_array_equal(a, b)
