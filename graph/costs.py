@@ -30,7 +30,7 @@ class Costs:
     times: Mapping[str, float] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     speeds: Mapping[str, float] = field(default_factory=dict)
-    latency_us: float = 20.0
+    latency_us: float = 6.0
     byte_us: float = 2e-4
 
     def compute_us(self, op: Operation, device_type: str = "CPU") -> float:

@@ -94,9 +94,9 @@ def checked_config(config: Any) -> ConfigProto:
     return config
 
 
-def checked_options(options: Any) -> RunOptions | None:
+def checked_options(options: Any) -> RunOptions:
     """Raises: InvalidArgumentError where `options` is no RunOptions."""
-    if options is not None and not isinstance(options, RunOptions):
+    if not isinstance(options, RunOptions):
         raise InvalidArgumentError(f"[run] options must be rf.RunOptions: received {type(options).__name__}")
     return options
 

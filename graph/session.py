@@ -1,7 +1,7 @@
 """Session: runs parts of a graph and keeps the values of its variables.
 
-``run`` looks up a cached plan by (fetches, feeds); a plan holds one executable for each set of feed shapes. What
-executes is a backend: the C++ runtime where it is built (kernels/ registers it), the NumPy interpreter otherwise.
+``run`` looks up a cached plan by (fetches, feeds); a plan (plan.py) holds one executable for each set of feed shapes.
+What executes is a backend: the C++ runtime where it is built (kernels/ registers it), the NumPy interpreter otherwise.
 Threads may share a session, and sessions a graph. One thread may add to the graph meanwhile: making a plan and making
 a node exclude each other, and what has been planned may not be changed any more.
 """
@@ -9,70 +9,23 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-
-from .define import to_array
+from . import config
+from .backend import BACKENDS, Run
+from .costs import Costs
 from .device import DeviceAttributes, local_devices
-from .errors import Error, GraphError, InvalidArgumentError
+from .errors import GraphError, InvalidArgumentError
 from .fetches import Fetches, key_of
 from .graph import Graph, GraphKeys, get_default_graph
-from .interpreter import Interpreter, State
-from .operation import Operation, Tensor, at_site
-from .passes import Program, extract, log_placement, optimise, place, unfit_feed
-from .run_options import ConfigProto, checked_config, checked_options
+from .measured import Measured
+from .operation import Operation, Tensor
+from .passes import Program, dumper, extract, log_placement, optimise, place, split
+from .plan import Plan
+from .run_options import checked_config, checked_options
 from .shapes import TensorShape
-
-Run = Callable[[Sequence[Any]], "list[Any]"]
-
-_MOST_SHAPES = 8  # after that many shapes of one plan's feeds, one executable without them serves all
-
-
-class Backend(Protocol):
-    """What executes programs, and where its variables live. One instance belongs to one session."""
-
-    def compile(self, program: Program) -> Run:
-        """A function from feed arrays (by `_Arg` index) to fetched arrays (by `_Retval` index)."""
-
-    def reset(self, container: str) -> None:
-        """Forgets the variables of a container."""
-
-    @property
-    def device_types(self) -> Mapping[str, int]:
-        """What kinds of devices there are, and which are preferred: the higher, the more."""
-
-    def supports(self, op: Operation, device_type: str) -> bool:
-        """Whether there is a kernel for `op` on devices of that type."""
-
-    def close(self) -> None:
-        """Cancels what runs. Nothing runs afterwards."""
-
-
-class Reference:
-    """The NumPy interpreter as a backend. Its devices are names."""
-
-    device_types = {"CPU": 60}
-
-    def __init__(self, config: ConfigProto) -> None:
-        self.state = State()
-
-    def compile(self, program: Program) -> Run:
-        return Interpreter(program.graph, self.state).run
-
-    def reset(self, container: str) -> None:
-        self.state.reset(container)
-
-    def supports(self, op: Operation, device_type: str) -> bool:
-        return True
-
-    def close(self) -> None:
-        self.state.close()
-
-
-BACKENDS: dict[str, Callable[[ConfigProto], Backend]] = {"reference": Reference}  # written at import only
 
 _open: weakref.WeakSet[Session] = weakref.WeakSet()  # what Session.reset reaches
 
@@ -97,7 +50,7 @@ class Session:
             raise InvalidArgumentError(f"[Session] no backend is named {name!r}: there are {', '.join(BACKENDS)}")
         self.backend = BACKENDS[name](self.config)
         self._devices = local_devices(self.config.device_count, self.backend.device_types)
-        self._plans: dict[Any, _Plan] = {}
+        self._plans: dict[Any, Plan] = {}
         self._started: set[Operation] = set()
         self._lock = threading.RLock()
         self._closed = False
@@ -125,14 +78,13 @@ class Session:
         Raises: InvalidArgumentError for wrong feeds or fetches and failing kernels, FailedPreconditionError for an
         uninitialised variable, each with the node's name and the line that made it.
         """
-        if options is not None:
-            checked_options(options)
+        timeout_ms = 0 if options is None else checked_options(options).timeout_in_ms
         feeds = feed_dict or {}
         key = (key_of(fetches), tuple(feeds))
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plan(key, fetches, list(feeds))
-        return plan(list(feeds.values()))
+        return plan(list(feeds.values()), timeout_ms)
 
     def make_callable(self, fetches: Any, feed_list: Sequence[Any] = ()) -> Callable[..., Any]:
         """A function of the feeds (by position) that runs `fetches`: ``run`` without looking anything up."""
@@ -145,7 +97,7 @@ class Session:
 
         return call
 
-    def _plan(self, key: Any, fetches: Any, feed_keys: list[Any]) -> _Plan:
+    def _plan(self, key: Any, fetches: Any, feed_keys: list[Any]) -> Plan:
         with self._lock:
             if self._closed:
                 raise GraphError("[Session] the session is closed. Fix: make a new one")
@@ -154,7 +106,7 @@ class Session:
                 feeds = [self._feed(f) for f in feed_keys]
                 if len(set(feeds)) != len(feeds):
                     raise InvalidArgumentError("[feed] one tensor is fed twice, under two keys")
-                plan = self._plans[key] = _Plan(self, Fetches(self._graph, fetches), feeds)
+                plan = self._plans[key] = Plan(self._graph, Fetches(self._graph, fetches), feeds, self._compile)
             return plan
 
     def _feed(self, key: Any) -> Tensor:
@@ -168,18 +120,40 @@ class Session:
             raise InvalidArgumentError(f"[feed] {element!r} cannot be fed: it is a reference")
         return element
 
-    def _compile(self, plan: _Plan, shapes: Sequence[TensorShape | None]) -> Run:
+    def _compile(self, plan: Plan, shapes: Sequence[TensorShape | None], costs: Costs | None = None) -> Run:
+        program = self._program(plan, shapes, costs)
+        measured = self.config.graph_options.build_cost_model
+        timed = getattr(self.backend, "compile_timed", None)
+        if costs is None and measured and len(self._devices) > 1 and timed is not None:
+            return Measured(timed(program), measured, program, lambda found: self._compile(plan, shapes, found))
+        return self.backend.compile(program)
+
+    def _program(self, plan: Plan, shapes: Sequence[TensorShape | None], costs: Costs | None = None) -> Program:
+        """What `plan` runs for feeds of these shapes, ready to be compiled."""
+        options = self.config.graph_options
+        trace = dumper(config.get("RINGFLOW_DUMP_PASSES"))
         with self._lock:
             with self._graph._lock:  # nobody changes a node between its copying and its being marked
                 program = extract(self._graph, plan.fetches.tensors, plan.fetches.operations, plan.feeds, shapes, self)
-                for op in program.source_ops:
+                new = [op for op in program.source_ops if not op.has_run]
+                for op in new:
                     op.has_run = True
-            place(program, self._devices, self.backend.supports, self.config.allow_soft_placement)
-            if self.config.log_device_placement:
-                log_placement(program, self._devices)
-            optimise(program, least=self.config.graph_options.optimizer_options.opt_level < 0)
-            self._run_first(program)
-            return self.backend.compile(program)
+            try:
+                place(program, self._devices, self.backend.supports, self.config.allow_soft_placement, costs)
+                if self.config.log_device_placement:
+                    log_placement(program, self._devices)
+                optimise(program, trace, least=options.optimizer_options.opt_level < 0)
+                self._run_first(program)
+            except BaseException:
+                for op in new:
+                    op.has_run = False  # it may be changed until the error is gone
+                raise
+            if len(self._devices) > 1:
+                split(program, self._devices, options, costs)
+                if trace is not None:
+                    for part in program.parts:
+                        trace(f"partition {part.device.name}", part.graph)
+            return program
 
     def _run_first(self, program: Program) -> None:
         """Operations that the graph wants run once before any plan that holds certain op types."""
@@ -262,71 +236,6 @@ def _check_target(target: str) -> None:
     if target:
         raise InvalidArgumentError(f"[Session] target {target!r}: there are no servers here. Fix: leave it out, and "
                                    "start several ranks with mpirun")
-
-
-class _Plan:
-    """One set of fetches and feeds, with an executable for each set of feed shapes met."""
-
-    def __init__(self, session: Session, fetches: Fetches, feeds: list[Tensor]) -> None:
-        self.fetches = fetches
-        self.feeds = feeds
-        self._session = session
-        self._dtypes = [None if t.dtype.kind in "sh" else t.dtype.as_numpy_dtype for t in feeds]
-        self._by_shape: dict[Any, Run] = {}
-        self._any_shape: Run | None = None
-
-    def __call__(self, values: Sequence[Any]) -> Any:
-        arrays = [v if type(v) is np.ndarray and v.dtype == d and v.flags.c_contiguous and v.flags.aligned
-                  else self._array(i, v)
-                  for i, (v, d) in enumerate(zip(values, self._dtypes))]
-        shapes = tuple([a.shape for a in arrays])
-        run = self._by_shape.get(shapes) or self._executable(shapes)
-        try:
-            return self.fetches.rebuild(run(arrays))
-        except Error as e:
-            raise self._located(e) from None
-
-    def forget(self) -> None:
-        """Drops the executables: the next run makes them anew."""
-        self._by_shape.clear()
-        self._any_shape = None
-
-    def _array(self, i: int, value: Any) -> Any:
-        t = self.feeds[i]
-        if isinstance(value, (Tensor, Operation)):
-            raise InvalidArgumentError(f"[feed] the value of {t.name!r} is a symbolic {value!r}. Fix: feed an array "
-                                       "or number")
-        try:
-            return np.require(to_array(value, t.dtype), requirements=["C", "A"]).reshape(np.shape(value))
-        except Error as e:
-            raise at_site(InvalidArgumentError(f"[feed] {t.name!r}: {e.message}", t.op.name), t.op.site) from None
-
-    def _executable(self, shapes: tuple[tuple[int, ...], ...]) -> Run:
-        if len(self._by_shape) >= _MOST_SHAPES:
-            for t, shape in zip(self.feeds, shapes):
-                if not t.shape.is_compatible_with(shape):
-                    raise unfit_feed(t, TensorShape(shape))
-            if self._any_shape is None:
-                self._any_shape = self._session._compile(self, [None] * len(shapes))
-            return self._any_shape
-        run = self._session._compile(self, [TensorShape(s) for s in shapes])
-        self._by_shape[shapes] = run
-        return run
-
-    def _located(self, error: Error) -> Error:
-        """`error` with the line that created the failing node."""
-        name = error.node
-        while name:  # nodes that passes made are named below the node they replace
-            op = self._session.graph._by_name.get(name)
-            if op is not None:
-                if op.type not in error.message:
-                    error.message = f"[{op.type}] {error.message}"
-                if f"'{name}'" not in error.message:
-                    error.message = f"{error.message.rstrip('.')} (node '{name}')."
-                error.args = (error.message,)
-                return at_site(error, op.site)
-            name = name.rpartition("/")[0]
-        return error
 
 
 class _Default:

@@ -9,11 +9,11 @@ from typing import Any
 
 from ringflow import _core
 from ringflow.graph import errors
+from ringflow.graph.backend import BACKENDS, Run
 from ringflow.graph.errors import Error
 from ringflow.graph.operation import Operation
 from ringflow.graph.passes import Program
 from ringflow.graph.run_options import ConfigProto
-from ringflow.graph.session import BACKENDS, Run
 from ringflow.graph.wire import to_graph_def
 
 from . import registry
@@ -29,27 +29,40 @@ class CppBackend:
 
     def __init__(self, config: ConfigProto) -> None:
         self.resources = _core.Resources()
+        self._closing = _core.Cancellation()
 
     def compile(self, program: Program) -> Run:
         """Raises: the typed errors of graph/errors.py: UnimplementedError for a kernel that does not exist, ..."""
         return self._guarded(self._executable(program).run)
 
-    def compile_timed(self, program: Program) -> Callable[[Sequence[Any]], Any]:
+    def compile_timed(self, program: Program) -> Callable[..., Any]:
         """As ``compile``; the function returns (fetched arrays, [call, ...]); see ``_core.Call``."""
-        return self._guarded(self._executable(program).run_timed)
+        run = self._guarded(self._executable(program).run_timed)
+        if not program.parts:
+            return run
 
-    def _executable(self, program: Program) -> _core.Executable:
-        data = to_graph_def(program.graph, annotate=True).SerializeToString()
+        def joined(feeds: Sequence[Any], timeout_ms: int = 0) -> Any:
+            values, parts = run(feeds, timeout_ms)
+            return values, [call for calls in parts for call in calls]
+
+        return joined
+
+    def _executable(self, program: Program) -> _core.Executable | _core.Partitions:
+        graphs = [part.graph for part in program.parts] or [program.graph]
+        data = [to_graph_def(graph, annotate=True).SerializeToString() for graph in graphs]
         try:
-            return _core.Executable(data, self.resources)
+            if program.parts:
+                return _core.Partitions(data, [part.fetches for part in program.parts], self.resources)
+            return _core.Executable(data[0], self.resources)
         except _core.Error as e:
             raise typed(e) from None
 
-    @staticmethod
-    def _guarded(run: Callable[..., Any]) -> Callable[..., Any]:
-        def execute(feeds: Sequence[Any], timeout_ms: int = 0, cancellation: _core.Cancellation | None = None) -> Any:
+    def _guarded(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        closing = self._closing
+
+        def execute(feeds: Sequence[Any], timeout_ms: int = 0) -> Any:
             try:
-                return run(feeds, timeout_ms, cancellation)
+                return run(feeds, timeout_ms, closing)
             except _core.Error as e:
                 raise typed(e) from None
             except TypeError as e:  # a feed of more dimensions than the runtime has
@@ -68,7 +81,8 @@ class CppBackend:
         return registry.find(op, device_type) is not None
 
     def close(self) -> None:
-        """Forgets what runs hold on to between runs."""
+        """Ends what runs as CancelledError; nothing runs afterwards."""
+        self._closing.cancel()
         self.resources.reset("")
 
 

@@ -15,6 +15,7 @@
 #include "kernels/gemm.h"
 #include "kernels/kernel.h"
 #include "runtime/executor.h"
+#include "runtime/partitions.h"
 #include "runtime/topology.h"
 
 namespace rf {
@@ -50,8 +51,7 @@ void set_variable(Resources& resources, const std::string& name, py::handle arra
   if (from.bytes() != 0) std::memcpy(to.raw(), from.raw(), from.bytes());
 }
 
-[[noreturn]] void refuse_feed(const Executable& executable, size_t i, py::handle feed) {
-  const Argument& a = executable.arguments()[i];
+[[noreturn]] void refuse_feed(const Argument& a, size_t i, py::handle feed) {
   const std::string where =
       text("feed ", i, " ('", a.name, "') must be a C-contiguous NumPy array of ", name_of(a.dtype), ": received ");
   if (!is_array(feed)) throw py::type_error(where + Py_TYPE(feed.ptr())->tp_name);
@@ -62,12 +62,11 @@ void set_variable(Resources& resources, const std::string& name, py::handle arra
 // The feeds of one run as tensors, and a hold on the arrays: the list may change while the GIL is released.
 class Feeds {
  public:
-  Feeds(const Executable& executable, py::handle feeds) {
+  Feeds(const std::vector<Argument>& arguments, py::handle feeds) {
     if (!PyList_Check(feeds.ptr()) && !PyTuple_Check(feeds.ptr()))
       throw py::type_error(text("feeds must be a list: received ", Py_TYPE(feeds.ptr())->tp_name));
     const size_t n = static_cast<size_t>(PySequence_Fast_GET_SIZE(feeds.ptr()));
     PyObject** items = PySequence_Fast_ITEMS(feeds.ptr());
-    const std::vector<Argument>& arguments = executable.arguments();
     tensors_.resize(n);
     arrays_.reserve(n);
     for (size_t i = 0; i < n; ++i) {
@@ -75,7 +74,7 @@ class Feeds {
       if (i >= arguments.size() || arguments[i].name.empty()) continue;  // nothing reads it
       DType dtype = is_array(feed) && is_dense(feed) ? dtype_of_array(feed) : DType::Invalid;
       if (dtype == DType::UInt16 && arguments[i].dtype == DType::BFloat16) dtype = DType::BFloat16;
-      if (dtype != arguments[i].dtype) refuse_feed(executable, i, feed);
+      if (dtype != arguments[i].dtype) refuse_feed(arguments[i], i, feed);
       tensors_[i] = dtype == DType::String ? string_tensor(feed) : borrow_array(feed, dtype);
       arrays_.push_back(py::reinterpret_borrow<py::object>(feed));
     }
@@ -115,6 +114,17 @@ py::list to_list(const std::vector<Tensor>& tensors) {
   return list;
 }
 
+py::list to_list(const std::vector<Call>& calls) {
+  py::list list;
+  for (const Call& call : calls) {
+    py::list outputs;
+    for (const Call::Output& o : call.outputs)
+      outputs.append(py::make_tuple(name_of(o.dtype), py::tuple(py::cast(std::vector<int64_t>(o.shape.begin(), o.shape.end()))), o.bytes));
+    list.append(py::make_tuple(call.node->name, call.start_ns, call.end_ns, call.thread, outputs));
+  }
+  return list;
+}
+
 // Whether the main thread has a signal to see to, such as Ctrl-C; its exception is then set. Called without the GIL.
 bool interrupted() {
   py::gil_scoped_acquire gil;
@@ -134,26 +144,32 @@ auto limited(int64_t timeout_ms, Cancellation* cancellation, F&& run) {
   }
 }
 
-py::list run(Executable& executable, py::handle feeds, int64_t timeout_ms, Cancellation* cancellation) {
-  const Feeds arguments(executable, feeds);
+// `Runs`: Executable or Partitions.
+template <class Runs>
+py::list run(Runs& executable, py::handle feeds, int64_t timeout_ms, Cancellation* cancellation) {
+  const Feeds arguments(executable.arguments(), feeds);
   return to_list(limited(timeout_ms, cancellation,
                          [&](const RunOptions& options) { return executable.run(arguments.tensors(), options); }));
 }
 
 py::tuple run_timed(Executable& executable, py::handle feeds, int64_t timeout_ms, Cancellation* cancellation) {
-  const Feeds arguments(executable, feeds);
+  const Feeds arguments(executable.arguments(), feeds);
   std::vector<Call> calls;
   const std::vector<Tensor> results = limited(timeout_ms, cancellation, [&](const RunOptions& options) {
     return executable.run_timed(arguments.tensors(), calls, options);
   });
-  py::list list;
-  for (const Call& call : calls) {
-    py::list outputs;
-    for (const Call::Output& o : call.outputs)
-      outputs.append(py::make_tuple(name_of(o.dtype), py::tuple(py::cast(std::vector<int64_t>(o.shape.begin(), o.shape.end()))), o.bytes));
-    list.append(py::make_tuple(call.node->name, call.start_ns, call.end_ns, call.thread, outputs));
-  }
-  return py::make_tuple(to_list(results), list);
+  return py::make_tuple(to_list(results), to_list(calls));
+}
+
+py::tuple run_parts_timed(Partitions& partitions, py::handle feeds, int64_t timeout_ms, Cancellation* cancellation) {
+  const Feeds arguments(partitions.arguments(), feeds);
+  std::vector<std::vector<Call>> calls;
+  const std::vector<Tensor> results = limited(timeout_ms, cancellation, [&](const RunOptions& options) {
+    return partitions.run_timed(arguments.tensors(), calls, options);
+  });
+  py::list lists;
+  for (const std::vector<Call>& part : calls) lists.append(to_list(part));
+  return py::make_tuple(to_list(results), lists);
 }
 
 py::object shape_or_none(const PartialShape& shape) {
@@ -221,7 +237,7 @@ void bind_runtime(py::module_& m) {
              return std::make_shared<Executable>(bytes.data(), bytes.size(), std::move(resources), std::move(pool));
            }),
            py::arg("graph_def"), py::arg("resources"), py::arg("pool") = nullptr)
-      .def("run", &run, py::arg("feeds"), py::arg("timeout_ms") = 0, py::arg("cancellation") = nullptr)
+      .def("run", &run<Executable>, py::arg("feeds"), py::arg("timeout_ms") = 0, py::arg("cancellation") = nullptr)
       .def("run_timed", &run_timed, py::arg("feeds"), py::arg("timeout_ms") = 0, py::arg("cancellation") = nullptr,
            "(results, [(node, start_ns, end_ns, thread, [(dtype, shape, bytes)])]): the calls of kernels, by start.")
       .def("arguments", &arguments, "(name, dtype, shape) by index; name '' where nothing reads the feed.")
@@ -235,6 +251,23 @@ void bind_runtime(py::module_& m) {
       .def("describe", &Executable::describe, "The plan as text, a line for each node in order of execution.")
       .def("arena_bytes", &Executable::arena_bytes)
       .def("num_steps", &Executable::num_steps);
+
+  py::class_<Partitions, std::shared_ptr<Partitions>>(m, "Partitions")
+      .def(py::init([](const std::vector<py::bytes>& graph_defs, std::vector<std::vector<int>> fetches,
+                       std::shared_ptr<Resources> resources) {
+             const std::vector<std::string> parts(graph_defs.begin(), graph_defs.end());
+             WithoutGil released;
+             return std::make_shared<Partitions>(parts, std::move(fetches), std::move(resources));
+           }),
+           py::arg("graph_defs"), py::arg("fetches"), py::arg("resources"))
+      .def("run", &run<Partitions>, py::arg("feeds"), py::arg("timeout_ms") = 0, py::arg("cancellation") = nullptr)
+      .def("run_timed", &run_parts_timed, py::arg("feeds"), py::arg("timeout_ms") = 0, py::arg("cancellation") = nullptr,
+           "As Executable.run_timed, with a list of calls for each partition.")
+      .def("describe", [](const Partitions& p) {
+        std::vector<std::string> texts;
+        for (size_t i = 0; i < p.size(); ++i) texts.push_back(p.part(i).describe());
+        return texts;
+      });
 
   m.def("kernels", &kernels, "(op, [dtype names]) of every kernel; no names: any dtype.");
   m.def("kernel_dtype_attr", &dtype_attr, py::arg("op"), "The attr that selects the kernel of an op; '' where none does.");

@@ -69,6 +69,7 @@ std::vector<Tensor> DataflowRun::execute(const std::vector<Tensor>& feeds, const
   FlushDenormals flush;
   feeds_ = &feeds;
   options_ = options;
+  state_.rendezvous = options.rendezvous;
   calls_ = calls;
   limited_ = options.timeout_ms > 0 || options.interrupted;
   results_.assign(plan_.signature.result_dtypes.size(), Tensor());

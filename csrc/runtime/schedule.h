@@ -12,10 +12,13 @@
 
 namespace rf {
 
+class Rendezvous;  // runtime/rendezvous.h
+
 struct RunOptions {
   int64_t timeout_ms = 0;                // DeadlineExceeded after so long; 0: never
   Cancellation* cancellation = nullptr;  // ends the run as Cancelled; it outlives the run
   bool (*interrupted)() = nullptr;       // asked about every 100 ms by the calling thread of a run that can block
+  Rendezvous* rendezvous = nullptr;      // with the other partitions; it outlives the run
 };
 
 // One call of a kernel, in a run with a clock.

@@ -157,8 +157,9 @@ void StraightLine::release() {
 }
 
 template <class Loop>
-std::vector<Tensor> StraightLine::run_with(const std::vector<Tensor>& feeds, Loop loop) {
+std::vector<Tensor> StraightLine::run_with(const std::vector<Tensor>& feeds, const RunOptions& options, Loop loop) {
   std::lock_guard<std::mutex> lock(mutex_);
+  run_state_.rendezvous = options.rendezvous;
   FlushDenormals flush;
   // with other shapes an op planned in place may turn into a broadcast, which must not overwrite its input
   const bool as_planned = bind_feeds(feeds);
@@ -213,11 +214,11 @@ std::vector<Tensor> StraightLine::run(const std::vector<Tensor>& feeds, const Ru
     step.kernel(context);
   };
   if (options.timeout_ms <= 0 && !options.cancellation)
-    return run_with(feeds, [&](const Step*& at, const Step* end) {
+    return run_with(feeds, options, [&](const Step*& at, const Step* end) {
       for (; at != end; ++at) call(*at);
     });
   const Limits limits(options);
-  return run_with(feeds, [&](const Step*& at, const Step* end) {
+  return run_with(feeds, options, [&](const Step*& at, const Step* end) {
     for (; at != end; ++at) {
       limits.check(*at->node);
       call(*at);
@@ -233,7 +234,7 @@ std::vector<Tensor> StraightLine::run_timed(const std::vector<Tensor>& feeds, co
   const Limits limits(options);
   const auto start = Clock::now();
   const auto now = [&] { return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count(); };
-  return run_with(feeds, [&](const Step*& at, const Step* end) {
+  return run_with(feeds, options, [&](const Step*& at, const Step* end) {
     for (; at != end; ++at) {
       limits.check(*at->node);
       const int64_t before = now();

@@ -63,7 +63,7 @@ class StraightLine : public Schedule {
   void plan_in_place(bool on);
   void release();
   template <class Loop>
-  std::vector<Tensor> run_with(const std::vector<Tensor>& feeds, Loop loop);
+  std::vector<Tensor> run_with(const std::vector<Tensor>& feeds, const RunOptions& options, Loop loop);
 
   std::shared_ptr<Resources> resources_;
   RunState run_state_;

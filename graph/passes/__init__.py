@@ -6,12 +6,18 @@ file; a layer above adds its own with ``register``.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from ..costs import Costs
+from ..device import Device
 from ..errors import InternalError
+from ..run_options import GraphOptions
 from . import cse, dead, fold, fuse, order, simplify, verify
+from .dump import dumper
+from .partition import partition
 from .place import log_placement, place
-from .program import Program, extract, unfit_feed
+from .program import Partition, Program, extract, unfit_feed
+from .receive import receive_late
 
 Pass = Callable[[Program], None]
 
@@ -53,4 +59,14 @@ def optimise(program: Program, trace: Callable[[str, Program], None] | None = No
     return program
 
 
-__all__ = ["OPTIONAL", "PASSES", "Program", "extract", "log_placement", "optimise", "place", "register", "unfit_feed"]
+def split(program: Program, devices: Sequence[Device], options: GraphOptions, costs: Costs | None = None) -> None:
+    """Sets the partitions of a program that was placed on several of `devices`."""
+    parts = partition(program, devices, options.enable_bfloat16_sendrecv)
+    if len(parts) > 1:
+        if options.enable_recv_scheduling:
+            receive_late(parts, costs or Costs())
+        program.parts = parts
+
+
+__all__ = ["OPTIONAL", "PASSES", "Partition", "Program", "dumper", "extract", "log_placement", "optimise", "place",
+           "register", "split", "unfit_feed"]

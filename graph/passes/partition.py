@@ -11,7 +11,6 @@ lower half of float32 between tasks). Loops and what a Switch may leave dead are
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,21 +18,10 @@ import numpy as np
 from .. import dtypes
 from ..device import Device
 from ..errors import InternalError
-from ..graph import Graph
 from ..operation import Operation, Tensor
 from ..placement import EVERYWHERE
 from ..topology import predecessors, topological_order
-from .program import Program
-
-
-@dataclass
-class Partition:
-    """What one device runs. The indices of `_Arg` are the program's; `fetches`: the program's index of each `_Retval`.
-    """
-
-    device: Device
-    graph: Graph = field(default_factory=Graph)
-    fetches: list[int] = field(default_factory=list)
+from .program import Partition, Program
 
 
 def partition(program: Program, devices: Sequence[Device], bfloat16: bool = False) -> list[Partition]:

@@ -6,12 +6,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..control_types import MERGE, is_back_edge
+from ..device import Device
 from ..errors import Error, InvalidArgumentError
 from ..graph import Graph, infer
 from ..operation import Operation, Tensor, at_site
 from ..places import find_places
 from ..shapes import TensorShape
 from ..topology import topological_order
+
+
+@dataclass
+class Partition:
+    """What one device runs. The indices of `_Arg` are the program's; `fetches`: the program's index of each `_Retval`.
+    """
+
+    device: Device
+    graph: Graph = field(default_factory=Graph)
+    fetches: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -27,6 +38,7 @@ class Program:
     targets: list[Operation]
     session: Any = None
     notes: dict[str, Any] = field(default_factory=dict)
+    parts: list[Partition] = field(default_factory=list)  # several where it runs on several devices
 
     def roots(self) -> list[Operation]:
         return [*(op for op in self.graph._ops if op.type == "_Retval"), *self.targets]
@@ -164,4 +176,4 @@ def _reads_values(op: Operation) -> bool:
     return any(not t.shape.is_fully_defined() for t in op.outputs)
 
 
-__all__ = ["Program", "extract", "unfit_feed"]
+__all__ = ["Partition", "Program", "extract", "unfit_feed"]
