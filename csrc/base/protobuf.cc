@@ -8,7 +8,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire format is rea
 
 void Reader::corrupt(const std::string& what) const {
   fail(Code::DataLoss, "[", format_, "] ", message_, " is corrupt at byte ", at_ - begin_, " of ", end_ - begin_, ": ", what,
-       ". Fix: write the graph again; the bytes were damaged or cut short");
+       ". Fix: write it again; the bytes were damaged or cut short");
 }
 
 bool Reader::next() {

@@ -9,6 +9,7 @@ namespace rf {
 
 void bind_runtime(py::module_& m);
 void bind_collectives(py::module_& m);
+void bind_io(py::module_& m);
 
 namespace {
 
@@ -47,4 +48,5 @@ PYBIND11_MODULE(_core, m) {
   rf::bind_error(m);
   rf::bind_runtime(m);
   rf::bind_collectives(m);
+  rf::bind_io(m);
 }

@@ -82,9 +82,9 @@ size_t InputFile::read(uint64_t offset, void* data, size_t bytes) const {
   return done;
 }
 
-OutputFile::OutputFile(const std::string& path) : path_(path) {
+OutputFile::OutputFile(const std::string& path, Appears appears) : path_(path) {
   static std::atomic<int> counter{0};
-  temporary_ = text(path, ".tmp-", ::getpid(), "-", counter++);
+  temporary_ = appears == Appears::AsWritten ? path : text(path, ".tmp-", ::getpid(), "-", counter++);
   file_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (file_ < 0) fail_system(errno, "create", path);
 }
@@ -92,7 +92,7 @@ OutputFile::OutputFile(const std::string& path) : path_(path) {
 OutputFile::~OutputFile() {
   if (file_ < 0) return;
   ::close(file_);
-  ::unlink(temporary_.c_str());
+  if (temporary_ != path_) ::unlink(temporary_.c_str());
 }
 
 void OutputFile::append(const void* data, size_t bytes) {
@@ -127,9 +127,9 @@ void OutputFile::commit() {
   flush();
   if (::fsync(file_) != 0) fail_system(errno, "write", path_);
   const int file = std::exchange(file_, -1);
-  if (::close(file) != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) {
+  if (::close(file) != 0 || (temporary_ != path_ && ::rename(temporary_.c_str(), path_.c_str()) != 0)) {
     const int failed = errno;
-    ::unlink(temporary_.c_str());
+    if (temporary_ != path_) ::unlink(temporary_.c_str());
     fail_system(failed, "write", path_);
   }
   sync_folder(path_);

@@ -32,10 +32,13 @@ class InputFile {
   uint64_t size_ = 0;
 };
 
-// A file under a temporary name until `commit`; without it, nothing is left behind.
+// A file under a temporary name until `commit`; without it, nothing is left behind. Or (`Appears::AsWritten`) one that
+// others may read while it grows.
 class OutputFile {
  public:
-  explicit OutputFile(const std::string& path);
+  enum class Appears { Whole, AsWritten };
+
+  explicit OutputFile(const std::string& path, Appears appears = Appears::Whole);
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
@@ -44,14 +47,15 @@ class OutputFile {
   uint64_t size() const { return written_ + buffer_.size(); }
   void append(const void* data, size_t bytes);
   void append(std::string_view data) { append(data.data(), data.size()); }
+  // What was appended can be read by others.
+  void flush();
   // The file is on the disk, then has its name: a crash leaves the old file or the new one.
   void commit();
 
  private:
-  void flush();
   void write(const char* data, size_t bytes);
 
-  std::string path_, temporary_;
+  std::string path_, temporary_;  // equal where the file appears as it is written
   int file_ = -1;
   uint64_t written_ = 0;
   std::string buffer_;

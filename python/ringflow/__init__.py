@@ -30,5 +30,6 @@ from ringflow.graph import (
     nn as nn,
 )
 from ringflow.graph.api import *  # noqa: F403
+from ringflow.kernels import python_io as python_io
 from ringflow.train import summary as summary
 from ringflow.version import __version__ as __version__
