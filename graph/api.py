@@ -21,6 +21,7 @@ from .initializers import *  # noqa: F403
 from .operation import Operation, Tensor
 from .ops.api import *  # noqa: F403
 from .queues import *  # noqa: F403
+from .readers import *  # noqa: F403
 from .scopes import (
     add_to_collection, colocate_with, container, control_dependencies, device, get_collection, get_collection_ref,
     name_scope,

@@ -26,6 +26,7 @@ from . import (
     pool as pool,
     queue as queue,
     random as random,
+    reader as reader,
     reduce as reduce,
     reductions as reductions,
     resize as resize,

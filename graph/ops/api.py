@@ -29,6 +29,7 @@ from .matmul import matmul_any as matmul, tensordot
 from .random import (
     multinomial, random_normal, random_shuffle, random_uniform, set_random_seed, truncated_normal,
 )
+from .reader import matching_files, read_file, write_file
 from .reduce import l2_loss
 from .reductions import (
     reduce_all, reduce_any, reduce_logsumexp, reduce_max, reduce_mean, reduce_min, reduce_prod, reduce_sum,

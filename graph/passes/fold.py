@@ -19,7 +19,7 @@ from .program import Program
 LARGEST = 1 << 20  # bytes of a folded result; larger ones are cheaper to compute than to keep
 
 _SHAPES = ("Shape", "ShapeN", "Size", "Rank")
-_KEPT = {"Const", "_Arg", "_Retval", "NoOp", *CONTROL_FLOW}
+_KEPT = {"Const", "_Arg", "_Retval", "NoOp", "ReadFile", "MatchingFiles", *CONTROL_FLOW}  # files may change
 
 
 def fold_constants(program: Program) -> None:

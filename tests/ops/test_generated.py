@@ -40,6 +40,8 @@ LATE_SHAPES = {
     "DecodeRaw",
     "ListDiff",
     "ComputeAccidentalHits",
+    "MatchingFiles",
+    "ReaderReadUpToV2",
     "SparseFillEmptyRows",
     "SparseSegmentSumGradV2",
     "SparseSegmentMeanGradV2",

@@ -8,6 +8,7 @@ import sys
 import tensorflow  # noqa: F401  (loads its messages)
 from google.protobuf import descriptor_pb2, descriptor_pool
 from tensorflow.core.example import example_pb2  # noqa: F401
+from tensorflow.core.framework import reader_base_pb2  # noqa: F401
 from tensorflow.core.protobuf import queue_runner_pb2, tensor_bundle_pb2  # noqa: F401
 from tensorflow.core.util import event_pb2  # noqa: F401
 
