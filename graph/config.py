@@ -85,6 +85,9 @@ SETTINGS = {
         Setting("RINGFLOW_NUM_THREADS", "1", "threads >= 1",
                 "threads of a matrix product in this process; results depend on it",
                 _count),
+        Setting("RINGFLOW_INTER_OP_THREADS", "1", "threads >= 1",
+                "threads that run costly nodes of graphs with control flow or queues side by side, where the session's "
+                "inter_op_parallelism_threads does not say", _count),
     )
 }
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ringflow import _core
-from ringflow.graph import errors
+from ringflow.graph import config as settings, errors
 from ringflow.graph.backend import BACKENDS, Run
 from ringflow.graph.errors import Error
 from ringflow.graph.operation import Operation
@@ -30,6 +30,8 @@ class CppBackend:
     def __init__(self, config: ConfigProto) -> None:
         self.resources = _core.Resources()
         self._closing = _core.Cancellation()
+        threads = config.inter_op_parallelism_threads or settings.get("RINGFLOW_INTER_OP_THREADS")
+        self._pool = _core.InterOpPool(threads) if threads > 1 else None
 
     def compile(self, program: Program) -> Run:
         """Raises: the typed errors of graph/errors.py: UnimplementedError for a kernel that does not exist, ..."""
@@ -53,7 +55,7 @@ class CppBackend:
         try:
             if program.parts:
                 return _core.Partitions(data, [part.fetches for part in program.parts], self.resources)
-            return _core.Executable(data[0], self.resources)
+            return _core.Executable(data[0], self.resources, self._pool)
         except _core.Error as e:
             raise typed(e) from None
 
