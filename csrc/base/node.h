@@ -7,23 +7,10 @@
 #include <variant>
 #include <vector>
 
+#include "base/partial_shape.h"
 #include "base/tensor.h"
 
 namespace rf {
-
-// A shape whose dimensions may be unknown (-1), or whose rank is.
-struct PartialShape {
-  bool unknown_rank = false;
-  std::vector<int64_t> dims;
-
-  bool fully_known() const {
-    if (unknown_rank) return false;
-    for (int64_t d : dims)
-      if (d < 0) return false;
-    return true;
-  }
-  Shape shape() const { return Shape(dims.begin(), dims.end()); }
-};
 
 using AttrValue = std::variant<std::monostate, std::string, int64_t, float, bool, DType, PartialShape, Tensor,
                                std::vector<std::string>, std::vector<int64_t>, std::vector<float>, std::vector<bool>,

@@ -7,23 +7,6 @@
 namespace rf {
 namespace {
 
-std::string str(const PartialShape& shape) {
-  if (shape.unknown_rank) return "<unknown>";
-  std::string s = "(";
-  for (size_t i = 0; i < shape.dims.size(); ++i)
-    s += (i ? ", " : "") + (shape.dims[i] < 0 ? std::string("?") : std::to_string(shape.dims[i]));
-  return s + (shape.dims.size() == 1 ? ",)" : ")");
-}
-
-// Whether dimensions [skipped, rank) of a tensor are as declared.
-bool fits(const Shape& actual, int skipped, const PartialShape& declared) {
-  if (declared.unknown_rank) return true;
-  if (static_cast<size_t>(actual.rank() - skipped) != declared.dims.size()) return false;
-  for (size_t i = 0; i < declared.dims.size(); ++i)
-    if (declared.dims[i] >= 0 && declared.dims[i] != actual[skipped + static_cast<int>(i)]) return false;
-  return true;
-}
-
 Shape tail_of(const Shape& shape) { return Shape(shape.begin() + 1, shape.end()); }
 
 void copy_elements(const Tensor& from, int64_t at, Tensor& to, int64_t to_at, int64_t count) {
@@ -168,9 +151,9 @@ void Queue::too_few(int64_t requested, int64_t size) const {
 void Queue::check_component(const Tensor& t, size_t i, int skipped) const {
   check(t.dtype() == spec_.dtypes[i], "[", spec_.kind, "] component ", i, " of queue '", spec_.name, "' must be ",
         name_of(spec_.dtypes[i]), ": got ", name_of(t.dtype()));
-  check(spec_.shapes.empty() || fits(t.shape(), skipped, spec_.shapes[i]), "[", spec_.kind,
+  check(spec_.shapes.empty() || fits(spec_.shapes[i], t.shape(), skipped), "[", spec_.kind,
         "] Shape mismatch in tuple component ", i, " of queue '", spec_.name, "'. Expected ",
-        spec_.shapes.empty() ? "" : str(spec_.shapes[i]), skipped ? " after the first dimension" : "", ", got ", t.shape());
+        spec_.shapes.empty() ? "" : text_of(spec_.shapes[i]), skipped ? " after the first dimension" : "", ", got ", t.shape());
 }
 
 Element Queue::element_of(std::vector<Tensor> components) const {

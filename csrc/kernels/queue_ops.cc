@@ -52,10 +52,7 @@ void check_same(const QueueSpec& there, const QueueSpec& wanted) {
         wanted.capacity);
   check(there.dtypes == wanted.dtypes, where, "has component types ", list(there.dtypes), " but requested component types ",
         "were ", list(wanted.dtypes));
-  bool same = there.shapes.size() == wanted.shapes.size();
-  for (size_t i = 0; same && i < there.shapes.size(); ++i)
-    same = there.shapes[i].unknown_rank == wanted.shapes[i].unknown_rank && there.shapes[i].dims == wanted.shapes[i].dims;
-  check(same, where, "has other component shapes than those requested");
+  check(there.shapes == wanted.shapes, where, "has other component shapes than those requested");
 }
 
 template <class MakeStorage>

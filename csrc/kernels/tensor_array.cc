@@ -35,24 +35,6 @@ Tensor zeros(DType dtype, const Shape& shape) {
 
 }  // namespace
 
-bool fits(const PartialShape& known, const Shape& shape) {
-  if (known.unknown_rank) return true;
-  if (known.dims.size() != static_cast<size_t>(shape.rank())) return false;
-  for (int i = 0; i < shape.rank(); ++i) {
-    const int64_t d = known.dims[static_cast<size_t>(i)];
-    if (d >= 0 && d != shape[i]) return false;
-  }
-  return true;
-}
-
-std::string text_of(const PartialShape& shape) {
-  if (shape.unknown_rank) return "<unknown>";
-  std::string s = "(";
-  for (size_t i = 0; i < shape.dims.size(); ++i)
-    s += (i ? ", " : "") + (shape.dims[i] < 0 ? std::string("?") : std::to_string(shape.dims[i]));
-  return s + (shape.dims.size() == 1 ? ",)" : ")");
-}
-
 TensorArray::TensorArray(Options options, int64_t size)
     : name_(std::move(options.name)), dtype_(options.dtype), clear_after_read_(options.clear_after_read),
       identical_(options.identical_shapes), is_gradient_(options.is_gradient),

@@ -81,9 +81,4 @@ class TensorArray : public Resource {
   std::map<std::string, std::shared_ptr<TensorArray>> gradients_;
 };
 
-// Whether the shape fits what is known.
-bool fits(const PartialShape& known, const Shape& shape);
-// "(?, 3)", "<unknown>"
-std::string text_of(const PartialShape& shape);
-
 }  // namespace rf

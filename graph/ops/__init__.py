@@ -1,5 +1,6 @@
 """Op definitions, one family a file. Importing this package fills the registry."""
 from . import (
+    accumulator as accumulator,
     activation as activation,
     argmax as argmax,
     array as array,
@@ -23,6 +24,7 @@ from . import (
     math_binary as math_binary,
     math_unary as math_unary,
     matmul as matmul,
+    mutex as mutex,
     pool as pool,
     queue as queue,
     random as random,
