@@ -35,7 +35,8 @@ from .variable_scope import (
     AUTO_REUSE, VariableScope, get_variable, get_variable_scope, variable_scope,
 )
 from .variables import (
-    Variable, global_variables as all_variables, global_variables, global_variables_initializer, local_variables, local_variables_initializer,
-    global_variables_initializer as initialize_all_variables, trainable_variables, variables_initializer,
+    Variable, global_variables, global_variables as all_variables, global_variables_initializer,
+    global_variables_initializer as initialize_all_variables, local_variables, local_variables_initializer,
+    trainable_variables, variables_initializer,
 )
 from .wire import import_graph_def

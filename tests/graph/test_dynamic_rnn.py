@@ -42,6 +42,23 @@ def test_loop_equals_unrolled(session, kind, lengths):
     close(session, [outputs, state], [rf.stack(steps, 1), final], {x: DATA})
 
 
+@pytest.mark.parametrize("kind", CELL)
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "lengths"])
+def test_gradients_of_the_loop_equal_those_of_the_unrolled_network(session, kind, lengths):
+    x = rf.constant(DATA)
+    cell = CELL[kind]()
+    outputs, state = rf.nn.dynamic_rnn(cell, x, dtype=rf.float64, sequence_length=lengths)
+    with rf.variable_scope(rf.get_variable_scope(), reuse=True):
+        steps, final = rf.nn.static_rnn(cell, rf.unstack(x, axis=1), dtype=rf.float64, sequence_length=lengths)
+    weights = np.random.default_rng(1).standard_normal((3, 4, cell.output_size))
+
+    def gradients(y, last):
+        loss = rf.reduce_sum(y * weights) + rf.add_n([rf.reduce_sum(rf.square(s)) for s in rf.graph.nest.flatten(last)])
+        return rf.gradients(loss, [x, *rf.trainable_variables()])
+
+    close(session, gradients(outputs, state), gradients(rf.stack(steps, 1), final))
+
+
 def test_time_major_inputs_an_initial_state_and_known_shapes(session):
     cell = rf.nn.rnn_cell.GRUCell(2)
     start = rf.constant(np.ones((3, 2)))

@@ -48,6 +48,17 @@ def test_folds_from_either_end(session):
     assert session.run(fetches) == [-5, 1, 3, 2]
 
 
+def test_gradients_through_map_scan_and_fold(session):
+    x = rf.constant(X)
+    mapped = rf.gradients(rf.map_fn(lambda row: row ** 3.0, x), x)[0]
+    scanned = rf.gradients(rf.scan(lambda a, row: a * 2.0 + row, x), x)[0]
+    product = rf.gradients(rf.foldl(lambda a, row: a * row, x), x)[0]
+    m, s, p = session.run([mapped, scanned, product])
+    np.testing.assert_allclose(m, 3 * X ** 2)
+    np.testing.assert_allclose(s, np.array([[7.0], [3.0], [1.0]]) * np.ones(2))
+    np.testing.assert_allclose(p, X.prod(0) / X)
+
+
 def test_what_fn_returns_must_fit(session):
     with pytest.raises(InvalidArgumentError, match="structures differ"):
         rf.scan(lambda a, v: (a, v), rf.constant([1.0, 2.0]))
