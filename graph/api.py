@@ -29,6 +29,7 @@ from .scopes import (
 from .run_options import *  # noqa: F403
 from .session import InteractiveSession, Session, get_default_session
 from .shapes import TensorShape
+from .step_stats import RunMetadata
 from .tensor_array import TensorArray
 from .text import graph_text
 from .variable_scope import (

@@ -34,10 +34,15 @@ class Measured:
                 self._run = self._again(from_steps(self._steps, self._sizes))
         return values  # type: ignore[no-any-return]
 
+    @property
+    def timed(self) -> Callable[..., Any]:
+        """What also gives the calls of nodes; as `timed` of other runs."""
+        return self._timed if self._run is None else getattr(self._run, "timed", self._timed)
+
     def _record(self, calls: Sequence[Any]) -> dict[str, float]:
         """Microseconds by node of the user's graph: what passes made counts for the node that it is named below."""
         step: dict[str, float] = {}
-        for name, start_ns, end_ns, _, outputs in calls:
+        for name, start_ns, end_ns, _, outputs, *_ in calls:
             owner = name
             while owner not in self._names and "/" in owner:
                 owner = owner.rpartition("/")[0]

@@ -4,6 +4,7 @@ Threads may call a plan at once; two that meet new feed shapes together may comp
 """
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,12 +12,13 @@ import numpy as np
 
 from .backend import Run
 from .define import to_array
-from .errors import Error, InvalidArgumentError
+from .errors import Error, InvalidArgumentError, UnimplementedError
 from .fetches import Fetches
 from .graph import Graph
 from .operation import Operation, Tensor, at_site
 from .passes import unfit_feed
 from .shapes import TensorShape
+from .step_stats import record
 
 _MOST_SHAPES = 8  # after that many shapes of one plan's feeds, one executable without them serves all
 
@@ -44,6 +46,26 @@ class Plan:
             return self.fetches.rebuild(run(arrays, timeout_ms))
         except Error as e:
             raise self._located(e) from None
+
+    def traced(self, values: Sequence[Any], timeout_ms: int, run_metadata: Any) -> Any:
+        """As a call, with a clock on every node. Raises: UnimplementedError where the backend has none."""
+        arrays = [self._array(i, v) for i, v in enumerate(values)]
+        shapes = tuple([a.shape for a in arrays])
+        timed = getattr(self._by_shape.get(shapes) or self._executable(shapes), "timed", None)
+        if timed is None:
+            raise UnimplementedError("[run] this session's backend times no nodes. Fix: use backend='cpp', or run "
+                                     "without trace_level")
+        began_ns = time.time_ns()
+        try:
+            results, calls = timed(arrays, timeout_ms)
+        except Error as e:
+            raise self._located(e) from None
+        record(calls, began_ns, run_metadata)
+        return self.fetches.rebuild(results)
+
+    def shapes_of(self, values: Sequence[Any]) -> list[TensorShape]:
+        """The shapes of fed values."""
+        return [TensorShape(self._array(i, v).shape) for i, v in enumerate(values)]
 
     def forget(self) -> None:
         """Drops the executables: the next run makes them anew."""

@@ -24,8 +24,9 @@ from .measured import Measured
 from .operation import Operation, Tensor
 from .passes import Program, dumper, extract, log_placement, optimise, place, split
 from .plan import Plan
-from .run_options import checked_config, checked_options
+from .run_options import RunOptions, checked_config, checked_options
 from .shapes import TensorShape
+from .wire import to_graph_def
 
 _open: weakref.WeakSet[Session] = weakref.WeakSet()  # what Session.reset reaches
 
@@ -74,7 +75,8 @@ class Session:
         """The values of `fetches`: a tensor, an operation (gives None), a variable or a name of one, or a list,
         tuple or dict of them.
 
-        `feed_dict`: tensor (or its name) -> value; any tensor can be fed. `options`: an rf.RunOptions.
+        `feed_dict`: tensor (or its name) -> value; any tensor can be fed. `options`: an rf.RunOptions;
+        `run_metadata`: an rf.RunMetadata, filled with what the options ask for.
         Raises: InvalidArgumentError for wrong feeds or fetches and failing kernels, FailedPreconditionError for an
         uninitialised variable, each with the node's name and the line that made it.
         """
@@ -84,7 +86,21 @@ class Session:
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plan(key, fetches, list(feeds))
+        if run_metadata is not None and options is not None:
+            return self._recorded(plan, list(feeds.values()), options, run_metadata)
         return plan(list(feeds.values()), timeout_ms)
+
+    def _recorded(self, plan: Plan, values: list[Any], options: RunOptions, run_metadata: Any) -> Any:
+        """Runs `plan` and leaves in `run_metadata` what the options ask for."""
+        if options.trace_level:
+            results = plan.traced(values, options.timeout_in_ms, run_metadata)
+        else:
+            results = plan(values, options.timeout_in_ms)
+        if options.output_partition_graphs:
+            program = self._program(plan, plan.shapes_of(values))
+            for graph in [part.graph for part in program.parts] or [program.graph]:
+                run_metadata.partition_graphs.append(to_graph_def(graph))
+        return results
 
     def make_callable(self, fetches: Any, feed_list: Sequence[Any] = ()) -> Callable[..., Any]:
         """A function of the feeds (by position) that runs `fetches`: ``run`` without looking anything up."""

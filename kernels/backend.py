@@ -34,18 +34,27 @@ class CppBackend:
         self._pool = _core.InterOpPool(threads) if threads > 1 else None
 
     def compile(self, program: Program) -> Run:
-        """Raises: the typed errors of graph/errors.py: UnimplementedError for a kernel that does not exist, ..."""
-        return self._guarded(self._executable(program).run)
+        """A run whose attribute `timed` is a function as ``compile_timed`` gives.
+
+        Raises: the typed errors of graph/errors.py: UnimplementedError for a kernel that does not exist, ..."""
+        executable = self._executable(program)
+        run: Any = self._guarded(executable.run)
+        run.timed = self._timed(executable, program)
+        return run  # type: ignore[no-any-return]
 
     def compile_timed(self, program: Program) -> Callable[..., Any]:
         """As ``compile``; the function returns (fetched arrays, [call, ...]); see ``_core.Call``."""
-        run = self._guarded(self._executable(program).run_timed)
-        if not program.parts:
+        return self._timed(self._executable(program), program)
+
+    def _timed(self, executable: _core.Executable | _core.Partitions, program: Program) -> Callable[..., Any]:
+        run = self._guarded(executable.run_timed)
+        devices = [part.device.name for part in program.parts]
+        if not devices:
             return run
 
         def joined(feeds: Sequence[Any], timeout_ms: int = 0) -> Any:
             values, parts = run(feeds, timeout_ms)
-            return values, [call for calls in parts for call in calls]
+            return values, [(*call[:-1], device) for calls, device in zip(parts, devices) for call in calls]
 
         return joined
 

@@ -72,7 +72,8 @@ def _open(scope: Scope, nodes: dict[str, Node], options: Options, level: int) ->
     if not options.everything:
         edges = _reduced(boxes, edges)
     placed = layout([(b.width, b.height) for b in boxes], list(edges), gap_x=16, gap_y=30)
-    return Box(scope.name, scope.name.rpartition("/")[2], [], [n for b in boxes for n in b.nodes], "open", max(placed.width, 1) + 2 * PAD,
+    nodes_of = [n for b in boxes for n in b.nodes]
+    return Box(scope.name, scope.name.rpartition("/")[2], [], nodes_of, "open", max(placed.width, 1) + 2 * PAD,
                placed.height + TITLE + 2 * PAD, boxes, placed, edges)
 
 

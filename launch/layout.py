@@ -44,8 +44,11 @@ def layout(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int]
     left = min(x[v] - widths[v] / 2 for column in columns for v in column)
     right = max(x[v] + widths[v] / 2 for column in columns for v in column)
     n = len(sizes)
+    read, written = {a for a, _ in down}, {b for _, b in down}
+    # Near those it is joined with: what only begins edges at the lower end of its layer, what only ends them above.
+    down_in_layer = [0.5 if v in read and v in written else 1.0 if v in read else 0.0 for v in range(n)]
     placed = Placed([x[v] - widths[v] / 2 - left for v in range(n)],
-                    [tops[layer[v]] + (heights[layer[v]] - sizes[v][1]) / 2 for v in range(n)],
+                    [tops[layer[v]] + (heights[layer[v]] - sizes[v][1]) * down_in_layer[v] for v in range(n)],
                     right - left, y - gap_y)
     for a, b in edges:
         flipped = (a, b) not in chains
@@ -56,6 +59,7 @@ def layout(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int]
             points += [(x[v] - left, tops[k]), (x[v] - left, tops[k] + heights[k])]
         points[0] = (points[0][0], placed.y[first] + sizes[first][1])
         points[-1] = (points[-1][0], placed.y[last])
+        points = [p for p, before in zip(points, [None, *points]) if p != before]  # arrows point along the last
         placed.routes[a, b] = points[::-1] if flipped else points
     return placed
 

@@ -28,6 +28,7 @@ from ringflow.graph import (
     initializers as initializers,
     losses as losses,
     nn as nn,
+    profiler as profiler,
 )
 from ringflow.graph.api import *  # noqa: F403
 from ringflow.kernels import python_io as python_io

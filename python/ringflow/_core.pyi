@@ -30,8 +30,9 @@ class InterOpPool:
     def __init__(self, threads: int) -> None: ...
 
 # One call of a kernel in a run with a clock: node, start and end in ns since the run began, thread (0: the calling
-# one), and the outputs that are tensors, each (dtype name, shape, bytes). A node in a loop has one for each iteration.
-Call = tuple[str, int, int, int, list[tuple[str, tuple[int, ...], int]]]
+# one), the outputs that are tensors, each (dtype name, shape, bytes), and the node's op, inputs and device. A node in a
+# loop has one for each iteration.
+Call = tuple[str, int, int, int, list[tuple[str, tuple[int, ...], int]], str, list[str], str]
 
 class Executable:
     def __init__(self, graph_def: bytes, resources: Resources, pool: InterOpPool | None = None) -> None: ...

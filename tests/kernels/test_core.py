@@ -151,10 +151,11 @@ def test_variables_can_be_read_and_written():
 def test_every_node_is_timed():
     results, calls = product().build().run_timed([X, W])
     assert len(results) == 2 and sorted(name for name, *_ in calls) == ["r0", "r1", "xw", "y"]
-    assert all(0 <= start <= end and thread == 0 for _, start, end, thread, _ in calls)
+    assert all(0 <= start <= end and thread == 0 for _, start, end, thread, *_ in calls)
     assert all(a[2] <= b[1] for a, b in zip(calls, calls[1:]))
     xw = X @ W
-    assert {name: outputs for name, *_, outputs in calls}["xw"] == [("float32", xw.shape, xw.nbytes)]
+    by_name = {name: rest for name, *rest in calls}
+    assert by_name["xw"][3:6] == [[("float32", xw.shape, xw.nbytes)], "MatMul", ["x", "w"]]
 
 
 def test_threads_share_an_executable():

@@ -33,3 +33,18 @@ def test_tensorboard_reads_scalars_histograms_images_and_the_graph(tensorflow, t
         [step, 6, 4, hashlib.sha256(image.encoded_image_string).hexdigest()] for step, image in enumerate(ours)]
     assert seen["nodes"] == sorted(op.name for op in graph.get_operations())
     assert seen["shapes"]["x"] == [[-1, 4, 6, 3]] and seen["shapes"]["mean"] == [[]]
+
+
+def test_tensorflow_and_tensorboard_read_run_metadata(tensorflow, tmp_path):
+    run_metadata = rf.RunMetadata()
+    with rf.Graph().as_default(), rf.Session() as session:
+        x = rf.placeholder(rf.float32, [3, 4], name="x")
+        y = rf.reduce_sum(rf.tanh(x, name="h"), name="y")
+        session.run(y, {x: np.ones((3, 4))}, rf.RunOptions(trace_level=rf.RunOptions.FULL_TRACE), run_metadata)
+        with rf.summary.FileWriter(str(tmp_path / "logs"), session.graph) as writer:
+            writer.add_run_metadata(run_metadata, "step 1", 1)
+    (tmp_path / "run.pb").write_bytes(run_metadata.SerializeToString())
+    ran = sorted(n.node_name for n in run_metadata.step_stats.dev_stats[0].node_stats)
+    assert json.loads(tensorflow("read_events.py", tmp_path / "logs"))["runs"] == {"step 1": ran}
+    calls = json.loads(tensorflow("trace_of.py", tmp_path / "run.pb"))
+    assert [name for name, _ in calls] == ran and ["h", "Tanh"] in calls
