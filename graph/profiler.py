@@ -34,10 +34,12 @@ class Timeline:
 
     def _events(self, show_dataflow: bool, show_memory: bool) -> Iterator[dict[str, Any]]:
         calls: list[_Call] = []
+        starts = [_start_ns(stats) for device in self._step_stats.dev_stats for stats in device.node_stats]
+        first = min(starts, default=0)  # times count from there: a double has no nanoseconds of 1970
         for pid, device in enumerate(self._step_stats.dev_stats):
             yield {"name": "process_name", "ph": "M", "pid": pid, "args": {"name": f"{device.device} Compute"}}
             yield {"name": "process_sort_index", "ph": "M", "pid": pid, "args": {"sort_index": pid}}
-            mine = sorted((_Call(stats, pid) for stats in device.node_stats), key=lambda c: c.start_us)
+            mine = sorted((_Call(stats, pid, first) for stats in device.node_stats), key=lambda c: c.start_us)
             for tid, name in _rows(mine, device.thread_names).items():
                 yield {"name": "thread_name", "ph": "M", "pid": pid, "tid": tid, "args": {"name": name}}
             calls += mine
@@ -51,9 +53,9 @@ class Timeline:
 
 
 class _Call:
-    """One call of a node, in microseconds."""
+    """One call of a node, in microseconds since the first."""
 
-    def __init__(self, stats: Any, pid: int) -> None:
+    def __init__(self, stats: Any, pid: int, first_ns: int) -> None:
         match = _LABEL.match(stats.timeline_label)
         self.name: str = stats.node_name
         self.op: str = match.group(2) if match else stats.timeline_label or stats.node_name
@@ -61,12 +63,9 @@ class _Call:
         self.pid = pid
         self.tid = 0
         self.thread: int = stats.thread_id
-        if stats.all_start_nanos:
-            self.start_us = stats.all_start_nanos / 1000
-            self.end_us = self.start_us + stats.all_end_rel_nanos / 1000
-        else:
-            self.start_us = float(stats.all_start_micros)
-            self.end_us = self.start_us + stats.all_end_rel_micros
+        start = _start_ns(stats) - first_ns
+        length = stats.all_end_rel_nanos if stats.all_start_nanos else stats.all_end_rel_micros * 1000
+        self.start_us, self.end_us = start / 1000, (start + length) / 1000
         self.outputs = [o.tensor_description for o in stats.output]
         self.nbytes = sum(d.allocation_description.requested_bytes for d in self.outputs)
 
@@ -78,6 +77,10 @@ class _Call:
             shown[f"output{i}"] = f"{[dim.size for dim in d.shape.dim]}, " \
                                   f"{d.allocation_description.requested_bytes} bytes"
         return shown
+
+
+def _start_ns(stats: Any) -> int:
+    return int(stats.all_start_nanos or stats.all_start_micros * 1000)
 
 
 def _rows(calls: list[_Call], names: Any) -> dict[int, str]:

@@ -125,3 +125,22 @@ def test_overlapping_calls_of_a_thread_get_rows_of_their_own():
     text = rf.profiler.Timeline(stats).generate_chrome_trace_format()
     rows = {e["args"]["name"]: e["tid"] for e in json.loads(text)["traceEvents"] if e["ph"] == "X"}
     assert rows == {"a": 16, "b": 17, "c": 16, "d": 17}
+
+
+def test_partitions_are_traced_by_device_and_their_graphs_given():
+    with rf.Graph().as_default() as graph:
+        with rf.device("/cpu:0"):
+            x = rf.placeholder(rf.float32, [2], name="x")
+            a = rf.square(x, name="a")
+        with rf.device("/cpu:1"):
+            b = rf.exp(a, name="b")
+        options = rf.RunOptions(trace_level=rf.RunOptions.FULL_TRACE, output_partition_graphs=True)
+        run_metadata = rf.RunMetadata()
+        with rf.Session(graph=graph, config=rf.ConfigProto(device_count={"CPU": 2})) as session:
+            session.run(b, {x: [0, 1]}, options, run_metadata)
+    by_device = {d.device.rpartition(":")[2]: {n.node_name for n in d.node_stats}
+                 for d in run_metadata.step_stats.dev_stats}
+    assert "a" in by_device["0"] and "b" in by_device["1"] and not by_device["0"] & by_device["1"]
+    graphs = [{node.name for node in g.node} for g in run_metadata.partition_graphs]
+    assert len(graphs) == 2 and any("a" in g for g in graphs) and any("b" in g for g in graphs)
+    assert any(node.op == "_Send" for g in run_metadata.partition_graphs for node in g.node)
