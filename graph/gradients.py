@@ -55,13 +55,13 @@ def gradients(ys: Any, xs: Any, grad_ys: Any = None, name: str = "gradients", st
 
 def _common_context(ys: Sequence[Tensor]) -> Context | None:
     """The innermost branch or loop that the ys are in."""
-    contexts = [y.op.context for y in ys]
+    contexts = [y.context for y in ys]
     return max(contexts, key=lambda c: 0 if c is None else len(list(c.around())))
 
 
 def _seen(t: Tensor, context: Context | None) -> Tensor:
     """`t` as it is in `context`. Raises: InvalidArgumentError where it is in another branch or loop."""
-    if t.op.context is context:
+    if t.context is context:
         return t
     try:
         return capture(t, context)

@@ -125,9 +125,11 @@ class Graph:
                   controls: list[Operation]) -> tuple[list[Tensor], list[Operation]]:
         """Inputs and control inputs of a new operation in `context`. What brings them there is named below it."""
         if context is None:
-            for op in (*(t.op for t in inputs), *controls):
-                if op.context is not None:
-                    raise InvalidArgumentError(f"[{op_def.name}] {op.name!r} is made in {op.context!r} and cannot be "
+            everything: list[Tensor | Operation] = [*inputs, *controls]
+            for x in everything:
+                if x.context is not None:
+                    where = x.context[0] if isinstance(x.context, tuple) else x.context
+                    raise InvalidArgumentError(f"[{op_def.name}] {x.name!r} is made in {where!r} and cannot be "
                                                f"used outside of it, by {name!r}. Fix: return it from there")
             return inputs, controls
         scope, self._scope = self._scope, name

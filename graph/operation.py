@@ -43,6 +43,12 @@ class Tensor:
         return self.op.graph
 
     @property
+    def context(self) -> Context | None:
+        """The branch or loop that it is in."""
+        context = self.op.context
+        return context[self.index] if isinstance(context, tuple) else context
+
+    @property
     def device(self) -> str:
         return self.op.device
 
@@ -144,7 +150,8 @@ class Operation:
         self.site = creation_site()
         self.has_run = False
         self.id = 0
-        self.context: Context | None = None  # the branch or loop that its outputs are in
+        # the branch or loop that its outputs are in; of a Switch that serves both branches, a pair
+        self.context: Context | tuple[Context, Context] | None = None
         for t in inputs:
             t.consumers.append(self)
         self.outputs = [Tensor(self, i, d) for i, d in enumerate(op_def.output_dtypes(attrs))]

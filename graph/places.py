@@ -15,7 +15,7 @@ from .operation import Operation, Tensor, at_site
 from .topology import topological_order
 
 Condition = tuple[Tensor, int]
-_UNKNOWN = 2  # stands for "this Merge is alive", where no branch of a predicate says so
+UNKNOWN_BRANCH = 2  # stands for "this Merge is alive", where no branch of a predicate says so
 
 
 class Place(NamedTuple):
@@ -96,9 +96,9 @@ class Places:
         if any(not rest for rest in rests):
             return common
         single = {next(iter(rest)) for rest in rests if len(rest) == 1}
-        if any((pred, 1 - branch) in single for pred, branch in single if branch != _UNKNOWN):
+        if any((pred, 1 - branch) in single for pred, branch in single if branch != UNKNOWN_BRANCH):
             return common
-        return common | {(op.outputs[0], _UNKNOWN)}
+        return common | {(op.outputs[0], UNKNOWN_BRANCH)}
 
 
 def _predicate(t: Tensor) -> Tensor:

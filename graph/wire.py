@@ -12,6 +12,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from . import dtypes
+from .control_flow.derive import derive_contexts
 from .control_types import MERGE, NEXT_ITERATION
 from .dtypes import DType
 from .errors import AlreadyExistsError, DataLossError, InvalidArgumentError, NotFoundError
@@ -282,6 +283,7 @@ def _import_nodes(graph: Graph, nodes: Any, scope: str, mapped: dict[str, Any]) 
             back_edges += [(done[node.name], k, source) for k, source in late]
     for op, k, source in back_edges:
         op._update_input(k, done[source].outputs[0])
+    derive_contexts(graph, done.values())
     return done
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, nest
+from ..backward import unit_of
 from ..define import convert_to_tensor
 from ..errors import InvalidArgumentError
 from ..graph import Graph, get_default_graph
@@ -31,6 +32,7 @@ class Cond:
     branches: tuple[CondContext, CondContext]
     merges: list[Operation] = field(default_factory=list)
     is_cond = True
+    _known: tuple[int, list[Tensor]] | None = None
 
     @property
     def outer(self) -> Context | None:
@@ -43,8 +45,22 @@ class Cond:
 
     @property
     def inputs(self) -> list[Tensor]:
-        """The tensors that come in from outside."""
-        return list(dict.fromkeys(t for b in (1, 0) for twin in self.branches[b].twins() for t in twin.imported))
+        """The tensors that come in from outside and that some result depends on."""
+        if self._known is None or self._known[0] != len(self.merges):
+            self._known = len(self.merges), self._reached()
+        return self._known[1]
+
+    def _reached(self) -> list[Tensor]:
+        imports = {v: u for b in (1, 0) for twin in self.branches[b].twins() for v, u in twin.imports.items()}
+        seen: set[Tensor] = set()
+        stack = [t for op in self.merges for t in op.inputs]
+        while stack:
+            t = stack.pop()
+            if t not in seen:
+                seen.add(t)
+                if t not in imports:
+                    stack += unit_of(t.op).inputs
+        return list(dict.fromkeys(u for v, u in imports.items() if v in seen))
 
     @property
     def outputs(self) -> list[Tensor]:
@@ -97,9 +113,11 @@ def cond(pred: Any, true_fn: Branch | None = None, false_fn: Branch | None = Non
 
 
 def _adopt(pivot: Tensor, context: CondContext) -> None:
-    """`pivot` and the Switch before it are of `context`."""
+    """`pivot`, and its side of the Switch before it, are in `context`."""
     context.pivot = pivot
-    pivot.op.context = pivot.op.inputs[0].op.context = context
+    pivot.op.context = context
+    assert context.cond is not None
+    pivot.op.inputs[0].op.context = context.cond.branches
 
 
 def _checked_pred(pred: Tensor) -> Tensor:

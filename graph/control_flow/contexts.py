@@ -34,7 +34,8 @@ _SHAPES = {"Shape", "ShapeN", "Size", "Rank"}
 class Context:
     """One branch or one loop.
 
-    `captured`: tensors from around, and what they are in here; `imported`: those among them that are just outside.
+    `captured`: tensors from around, and what they are in here; `imports`: tensors that are brought in, and what they
+    are just outside.
     """
 
     kind = ""
@@ -45,7 +46,7 @@ class Context:
         self.outer = outer
         self.forward = forward
         self.captured: dict[Tensor, Tensor] = {}
-        self.imported: dict[Tensor, Tensor] = {}
+        self.imports: dict[Tensor, Tensor] = {}
         self.pivot: Tensor | None = None
         self._waits: dict[Operation, Operation] = {}
 
@@ -89,7 +90,7 @@ class Context:
     def home(self, op: OpDef, inputs: Sequence[Tensor]) -> Context | None:
         """Where a new operation belongs: here, but shapes of remembered values are taken where these are made."""
         if self.forward is not None and op.name in _SHAPES and self.history() is not None:
-            if all(t.op.context is self.forward for t in inputs):
+            if all(t.context is self.forward for t in inputs):
                 return self.forward
         return self
 
@@ -100,41 +101,44 @@ class Context:
     def legal(self, before: Sequence[Operation]) -> list[Operation]:
         """What an operation made here waits for where it is to wait for `before`."""
         frame = list(self.frame())
-        return [op if op.context in frame else self.control(op) for op in before]
+        return [op if _place(op) in frame else self.control(op) for op in before]
 
     def control(self, op: Operation) -> Operation:
         """What an operation made here waits for instead of `op`, which is in a context around it."""
-        if op.context is self:
-            return op
         if op not in self._waits:
-            with inside(self.graph, op.context):
+            with inside(self.graph, _place(op)):
                 attrs = {"value": _NOTHING, "dtype": _NOTHING.dtype}
                 name = f"{op.name.rpartition('/')[2]}_done"
                 done = self.graph.create_op("Const", [], attrs, name, control_inputs=[op])
             self._waits[op] = self.capture(done.outputs[0]).op
         return self._waits[op]
 
+    def alive(self) -> Tensor:
+        """A tensor that is alive where the branch is taken, or in each iteration in which the body runs."""
+        raise NotImplementedError
+
     # ---- tensors from outside
     def capture(self, t: Tensor) -> Tensor:
         """`t`, of this context or one around it, as it is in here. Raises: InvalidArgumentError for any other."""
-        if t.op.context is self:
+        if t.context is self:
             return t
         known = self.captured.get(t)
         if known is None:
-            if self.forward is not None and t.op.context in self.forward.twins():
+            if self.forward is not None and t.context in self.forward.twins():
                 history = self.history()
                 known = t if history is None else history.recall(t, self)
             else:
                 outside = capture(t, self.outer)
-                known = self.imported.get(outside)
+                known = self.captured.get(outside)
                 if known is None:
-                    known = self.imported[outside] = self._bring(outside)
+                    known = self.captured[outside] = self._bring(outside)
+                    self.imports[known] = outside
             self.captured[t] = known
         return known
 
     def border(self) -> set[Tensor]:
         """The tensors at which this context begins, going backwards."""
-        return set(self.imported.values())
+        return set(self.imports)
 
     def _bring(self, t: Tensor) -> Tensor:
         raise NotImplementedError
@@ -158,7 +162,7 @@ class CondContext(Context):
         return [self, *self.forward.twins()]
 
     def border(self) -> set[Tensor]:
-        return {t for twin in self.twins() for t in twin.imported.values()}
+        return {t for twin in self.twins() for t in twin.imports}
 
     def controls(self, inputs: Sequence[Tensor], before: Sequence[Operation]) -> list[Operation]:
         legal = self.legal(before)
@@ -167,7 +171,6 @@ class CondContext(Context):
         return legal
 
     def alive(self) -> Tensor:
-        """A tensor that is alive where the branch is taken."""
         if self.pivot is None:
             with inside(self.graph, self), self.graph.name_scope(None):
                 chosen = call("Switch", self.pred, self.pred, name=f"{self.name}/Switch")[self.branch]
@@ -197,8 +200,8 @@ class WhileContext(Context):
     def enter(self, t: Tensor, constant: bool, before: Sequence[Operation] = (), name: str = "Enter") -> Tensor:
         """`t`, a tensor of `outer`, in the loop: in its first iteration, or in all."""
         waits = list(before)
-        if _is_constant(t.op) and t.op.context is self.outer is not None and self.outer.pivot is not None:
-            waits.append(self.outer.pivot.op)
+        if _is_constant(t.op) and self.outer is not None and t.context is self.outer:
+            waits.append(self.outer.alive().op)
         attrs = {"frame_name": self.name, "is_constant": constant, "parallel_iterations": self.parallel_iterations}
         with inside(self.graph, self):
             kind = "RefEnter" if t.is_ref else "Enter"
@@ -206,9 +209,17 @@ class WhileContext(Context):
 
     def controls(self, inputs: Sequence[Tensor], before: Sequence[Operation]) -> list[Operation]:
         legal = self.legal(before)
-        if self.pivot is not None and all(map(_is_constant, [*(t.op for t in inputs), *legal])):
-            legal.append(self.pivot.op)
+        if all(map(_is_constant, [*(t.op for t in inputs), *legal])):
+            legal.append(self.alive().op)
         return legal
+
+    def alive(self) -> Tensor:
+        if self.pivot is None:
+            assert self.loop_ is not None
+            with inside(self.graph, self), self.graph.name_scope(None):
+                stays = next(v.stays for v in self.loop_.variables if v.stays is not None)
+                self.pivot = call("Identity", stays, name=f"{self.loop_.name}/Identity")
+        return self.pivot
 
     def _bring(self, t: Tensor) -> Tensor:
         return self.enter(t, constant=True)
@@ -233,10 +244,15 @@ def capture(t: Tensor, context: Context | None) -> Tensor:
     """`t` as it is in `context`. Raises: InvalidArgumentError where it is made in one that is not around."""
     if context is not None:
         return context.capture(t)
-    if t.op.context is not None:
-        raise InvalidArgumentError(f"{t.name!r} is made in {t.op.context!r} and cannot be used outside of it."
+    if t.context is not None:
+        raise InvalidArgumentError(f"{t.name!r} is made in {t.context!r} and cannot be used outside of it."
                                    f"{t.op.where} Fix: return it from there")
     return t
+
+
+def _place(op: Operation) -> Context | None:
+    """Where control edges from `op` arrive."""
+    return op.context[0].outer if isinstance(op.context, tuple) else op.context
 
 
 def _is_constant(op: Operation) -> bool:

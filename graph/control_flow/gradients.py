@@ -36,12 +36,12 @@ def cond_gradient(cond: Cond, grads: dict[Tensor, Any], wanted: Sequence[Tensor]
     found: list[dict[Tensor, Any]] = []
     for context, forward in zip(made.branches, cond.branches):
         with context.entered():
-            ys = [next(y for y in t.op.inputs if y.op.context in forward.twins()) for t in grads]
+            ys = [next(y for y in t.op.inputs if y.context in forward.twins()) for t in grads]
             seeds = [_branch_result(context, g) for g in grads.values()]
-            inner = [(t, twin.imported[t]) for t in wanted for twin in forward.twins() if t in twin.imported]
-            results = backward(graph, ys, seeds, [t for _, t in inner], border=forward.border())
+            inner = {v: u for twin in forward.twins() for v, u in twin.imports.items() if u in wanted}
+            results = backward(graph, ys, seeds, list(inner), border=forward.border())
             parts: dict[Tensor, list[Any]] = {}
-            for (t, _), g in zip(inner, results):
+            for t, g in zip(inner.values(), results):
                 if g is not None:
                     parts.setdefault(t, []).append(g)
             found.append({t: _branch_result(context, summed(gs)) for t, gs in parts.items()})
@@ -75,7 +75,7 @@ def _no_rows(rows: IndexedSlices, context: Context, other: Context) -> IndexedSl
     """IndexedSlices like `rows` of `context` but without any, in `other`; None where the shape is not known there."""
     dense = rows.dense_shape
     row = rows.values.shape[1:]
-    outside = next((u for u, v in context.imported.items() if v is dense), None)
+    outside = None if dense is None else context.imports.get(dense)
     if not isinstance(row, TensorShape) or not row.is_fully_defined() or dense is None:
         return None
     with other.entered():
@@ -104,13 +104,14 @@ def loop_gradient(loop: Loop, grads: dict[Tensor, Any], wanted: Sequence[Tensor]
         return []
     outer = graph._context
     seeds = [_seed(v, grads.get(_of(v.exit))) for v in variables]
-    sums = {t: _zeros(_shape_of(t), dtype) for t, dtype in imports.items()}
+    outsides = [forward.imports[t] for t in imports]
+    sums = [_zeros(_shape_of(t), dtype) for t, dtype in zip(outsides, imports.values())]
     history = History(loop, None if outer is None else outer.history())
     name = graph.unique_name(forward.name.rpartition("/")[2])
     builder = LoopBuilder(graph, name, forward.parallel_iterations, forward)
     counter = history.begin(builder)
     backs = [builder.variable(seed, v.merge.shape, name="b_exit") for v, seed in zip(variables, seeds)]
-    accumulators = [builder.variable(zero, name="b_acc") for zero in sums.values()]
+    accumulators = [builder.variable(zero, name="b_acc") for zero in sums]
     with inside(graph, builder.context):
         count, *values = builder.condition(call("GreaterEqual", counter.merge, 1))
         history.body(count)
@@ -120,7 +121,7 @@ def loop_gradient(loop: Loop, grads: dict[Tensor, Any], wanted: Sequence[Tensor]
         added = [s if g is None else call("AddV2", s, g) for s, g in zip(values[len(backs):], onto)]
     exits = [builder.close(v, g) for v, g in zip([*backs, *accumulators], [*nexts, *added])]
     history.end(counter)
-    return list(zip([*(v.enter.op.inputs[0] for v in variables), *imports], exits))
+    return list(zip([*(v.enter.op.inputs[0] for v in variables), *outsides], exits))
 
 
 def _of(t: Tensor | None) -> Tensor:
@@ -136,13 +137,12 @@ def _seed(v: Variable, grad: Any) -> Tensor:
 
 def _body(loop: Loop, variables: list[Variable], imports: list[Tensor], grads: list[Tensor]
           ) -> tuple[list[Any], list[Any]]:
-    """Gradients of what the variables and captured tensors are at the beginning of an iteration, from those of the
-    variables at its end; None for none."""
+    """Gradients of what the variables and `imports` are at the beginning of an iteration, from those of the variables
+    at its end; None for none."""
     context = loop.context
     ends = [_of(v.next).op.inputs[0] for v in variables]
     begins = [t for v in variables for t in (_of(v.stays), v.merge)]
-    captured = [context.imported[t] for t in imports]
-    found = backward(context.graph, ends, grads, [*begins, *captured], border=context.border())
+    found = backward(context.graph, ends, grads, [*begins, *imports], border=context.border())
     dense = [g._as_tensor() if isinstance(g, IndexedSlices) else g for g in found]
     into = []
     for k in range(0, len(begins), 2):
@@ -152,16 +152,16 @@ def _body(loop: Loop, variables: list[Variable], imports: list[Tensor], grads: l
 
 
 def _what_matters(loop: Loop, given: set[Tensor], wanted: set[Tensor]) -> tuple[list[Variable], dict[Tensor, DType]]:
-    """The variables that lie between `wanted` inputs and `given` results, and the captured tensors that need a sum,
-    with the dtypes of their gradients."""
+    """The variables that lie between `wanted` inputs and `given` results, and the captured tensors (as they are in the
+    loop) that need a sum, with the dtypes of their gradients."""
     context = loop.context
     variables = [v for v in loop.variables if v.merge.dtype.is_floating and v.next is not None and v.stays is not None]
     sources: dict[Tensor, int] = {}
     for i, v in enumerate(variables):
         sources[_of(v.stays)] = sources[v.merge] = 1 << i
-    imports = {t: d for t in context.imported if t in wanted and (d := _gradient_dtype(t)) is not None}
+    imports = {v: d for v, u in context.imports.items() if u in wanted and (d := _gradient_dtype(u)) is not None}
     for i, t in enumerate(imports, len(variables)):
-        sources[context.imported[t]] = 1 << i
+        sources[t] = 1 << i
     ends = [_of(v.next).op.inputs[0] for v in variables]
     reached = _reached(ends, sources, context.border())
     active = sum(1 << i for i, v in enumerate(variables) if v.enter.op.inputs[0] in wanted)

@@ -66,9 +66,9 @@ class History:
 
     def recall(self, t: Tensor, context: Context) -> Tensor:
         """`t`, a value of the forward loop, as it was in the iteration that the gradient loop is at."""
-        at = t.op.context
+        at = t.context
         assert at is not None
-        outside = next((u for u, v in at.imported.items() if v is t), None)
+        outside = at.imports.get(t)
         if outside is not None:
             return context.capture(outside)
         with inside(self.graph, context):

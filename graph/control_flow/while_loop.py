@@ -50,7 +50,7 @@ class Loop:
     @property
     def inputs(self) -> list[Tensor]:
         """The tensors that come in from outside: initial values and captured ones."""
-        return list(dict.fromkeys([*(v.enter.op.inputs[0] for v in self.variables), *self.context.imported]))
+        return list(dict.fromkeys([*(v.enter.op.inputs[0] for v in self.variables), *self.context.imports.values()]))
 
     @property
     def outputs(self) -> list[Tensor]:

@@ -217,7 +217,7 @@ def test_a_tensor_of_a_branch_is_refused_outside_and_in_the_other_branch(p):
     kept = []
     x = rf.constant(1.0)
     rf.cond(p, lambda: kept.append(rf.add(x, 1.0, name="inner")) or 1, lambda: 2)
-    with pytest.raises(InvalidArgumentError, match="'cond/inner' is made in the branch 'cond' and cannot be used "
+    with pytest.raises(InvalidArgumentError, match="'cond/inner:0' is made in the branch 'cond' and cannot be used "
                                                    "outside of it, by 'outer'.*Fix: return it.*test_cond.py"):
         rf.multiply(kept[0], 2.0, name="outer")
     with pytest.raises(InvalidArgumentError, match="'cond_1/other': 'cond/inner:0' is made in the branch 'cond'"):

@@ -172,6 +172,17 @@ def test_gradient_equals_central_differences(build, known):
             check(graph, y, xs, grads, [X, W], backend)
 
 
+@pytest.mark.parametrize("build", CASES, ids=lambda f: f.__name__)
+def test_an_imported_graph_is_differentiated_like_one_made_here(build):
+    with rf.Graph().as_default() as made:
+        xs = [rf.placeholder(rf.float64, v.shape, name=name) for v, name in ((X, "x"), (W, "w"))]
+        rf.identity(build(*xs), name="y")
+        data = made.as_graph_def().SerializeToString()
+    with rf.Graph().as_default() as graph:
+        x, w, y = rf.import_graph_def(data, name="", return_elements=["x:0", "w:0", "y:0"])
+        check(graph, y, [x, w], rf.gradients(y, [x, w]), [X, W])
+
+
 def check(graph, y, xs, grads, values, backend=BACKENDS[-1]):
     with rf.Session(graph=graph, backend=backend) as session:
         feeds = dict(zip(xs, values))

@@ -246,8 +246,8 @@ def test_wrong_loops_are_refused_with_what_differs(build, text):
 def test_a_tensor_of_the_body_is_refused_outside():
     kept = []
     rf.while_loop(lambda i: i < 3, lambda i: kept.append(rf.add(i, 1, name="inner")) or kept[0], [0])
-    with pytest.raises(InvalidArgumentError, match="'while/inner' is made in the loop 'while/while_context' and cannot "
-                                                   "be used outside of it, by 'outer'"):
+    with pytest.raises(InvalidArgumentError, match="'while/inner:0' is made in the loop 'while/while_context' and "
+                                                   "cannot be used outside of it, by 'outer'"):
         rf.multiply(kept[0], 2, name="outer")
 
 
