@@ -42,6 +42,10 @@ class Fetches:
         self._graph = graph
         self.rebuild: Callable[[Sequence[Any]], Any] = self._take(structure)
 
+    @property
+    def count(self) -> int:
+        return len(self.tensors) + len(self.operations)
+
     def _take(self, structure: Any) -> Callable[[Sequence[Any]], Any]:
         if isinstance(structure, dict):
             parts = {k: self._take(v) for k, v in structure.items()}

@@ -38,14 +38,14 @@ class Plan:
 
     def __call__(self, values: Sequence[Any], timeout_ms: int = 0) -> Any:
         arrays = [v if type(v) is np.ndarray and v.dtype == d and v.flags.c_contiguous and v.flags.aligned
-                  else self._array(i, v)
+                  else self.array(i, v)
                   for i, (v, d) in enumerate(zip(values, self._dtypes))]
         shapes = tuple([a.shape for a in arrays])
         run = self._by_shape.get(shapes) or self._executable(shapes)
         try:
             return self.fetches.rebuild(run(arrays, timeout_ms))
         except Error as e:
-            raise self._located(e) from None
+            raise self.located(e) from None
 
     def traced(self, values: Sequence[Any], timeout_ms: int, run_metadata: Any) -> Any:
         """As a call, with a clock on every node. Raises: UnimplementedError where the backend has none."""
@@ -72,7 +72,8 @@ class Plan:
         self._by_shape.clear()
         self._any_shape = None
 
-    def _array(self, i: int, value: Any) -> Any:
+    def array(self, i: int, value: Any) -> Any:
+        """`value` as the array that feed `i` takes. Raises: InvalidArgumentError."""
         t = self.feeds[i]
         if isinstance(value, (Tensor, Operation)):
             raise InvalidArgumentError(f"[feed] the value of {t.name!r} is a symbolic {value!r}. Fix: feed an array "
@@ -94,7 +95,7 @@ class Plan:
         self._by_shape[shapes] = run
         return run
 
-    def _located(self, error: Error) -> Error:
+    def located(self, error: Error) -> Error:
         """`error` with the line that created the failing node."""
         name = error.node
         while name:  # nodes that passes made are named below the node they replace

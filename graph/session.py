@@ -17,12 +17,14 @@ from . import config
 from .backend import BACKENDS, Run
 from .costs import Costs
 from .device import DeviceAttributes, local_devices
-from .errors import GraphError, InvalidArgumentError
+from .errors import GraphError, InvalidArgumentError, UnimplementedError
 from .fetches import Fetches, key_of
 from .graph import Graph, GraphKeys, get_default_graph
 from .measured import Measured
 from .operation import Operation, Tensor
+from .partial_run import Live, PartialRun, handle_of
 from .passes import Program, dumper, extract, log_placement, optimise, place, split
+from .passes.client import Ends, keep_reads, open_ends
 from .plan import Plan
 from .run_options import RunOptions, checked_config, checked_options
 from .shapes import TensorShape
@@ -52,6 +54,7 @@ class Session:
         self.backend = BACKENDS[name](self.config)
         self._devices = local_devices(self.config.device_count, self.backend.device_types)
         self._plans: dict[Any, Plan] = {}
+        self._partial: dict[Any, tuple[Plan, Ends, Callable[[], Live]]] = {}
         self._started: set[Operation] = set()
         self._lock = threading.RLock()
         self._closed = False
@@ -113,17 +116,46 @@ class Session:
 
         return call
 
+    # ---- running in parts
+    def partial_run_setup(self, fetches: Any, feeds: Sequence[Any] = ()) -> PartialRun:
+        """Begins a run that ``partial_run`` goes on with. `fetches`, `feeds`: all that its calls will use together.
+
+        Raises: UnimplementedError where the session's backend cannot.
+        """
+        key = "partial", key_of(fetches), tuple(feeds)
+        with self._lock:
+            if key not in self._partial:
+                plan = self._new_plan(fetches, list(feeds))
+                start = getattr(self.backend, "start_partial", None)
+                if start is None:
+                    raise UnimplementedError("[partial_run] this session's backend cannot. Fix: use backend='cpp'")
+                program = self._program(plan, [None] * len(feeds), partial=True)
+                self._partial[key] = plan, program.notes["ends"], start(program)
+            plan, ends, begin = self._partial[key]
+        return PartialRun(plan, ends, begin())
+
+    def partial_run(self, handle: Any, fetches: Any, feed_dict: Any = None) -> Any:
+        """Feeds more, and gives the values of `fetches` as ``run`` does. Feeds and fetches come once each.
+
+        Raises: InvalidArgumentError for what was not declared in the setup, comes again, or cannot be computed yet;
+        what the run raises, after which the handle is used up.
+        """
+        return handle_of(handle).run(self._graph, fetches, {self._feed(k): v for k, v in (feed_dict or {}).items()})
+
     def _plan(self, key: Any, fetches: Any, feed_keys: list[Any]) -> Plan:
         with self._lock:
-            if self._closed:
-                raise GraphError("[Session] the session is closed. Fix: make a new one")
             plan = self._plans.get(key)
             if plan is None:
-                feeds = [self._feed(f) for f in feed_keys]
-                if len(set(feeds)) != len(feeds):
-                    raise InvalidArgumentError("[feed] one tensor is fed twice, under two keys")
-                plan = self._plans[key] = Plan(self._graph, Fetches(self._graph, fetches), feeds, self._compile)
+                plan = self._plans[key] = self._new_plan(fetches, feed_keys)
             return plan
+
+    def _new_plan(self, fetches: Any, feed_keys: list[Any]) -> Plan:
+        if self._closed:
+            raise GraphError("[Session] the session is closed. Fix: make a new one")
+        feeds = [self._feed(f) for f in feed_keys]
+        if len(set(feeds)) != len(feeds):
+            raise InvalidArgumentError("[feed] one tensor is fed twice, under two keys")
+        return Plan(self._graph, Fetches(self._graph, fetches), feeds, self._compile)
 
     def _feed(self, key: Any) -> Tensor:
         element = self._graph.as_graph_element(key)
@@ -144,7 +176,8 @@ class Session:
             return Measured(timed(program), measured, program, lambda found: self._compile(plan, shapes, found))
         return self.backend.compile(program)
 
-    def _program(self, plan: Plan, shapes: Sequence[TensorShape | None], costs: Costs | None = None) -> Program:
+    def _program(self, plan: Plan, shapes: Sequence[TensorShape | None], costs: Costs | None = None,
+                 partial: bool = False) -> Program:
         """What `plan` runs for feeds of these shapes, ready to be compiled."""
         options = self.config.graph_options
         trace = dumper(config.get("RINGFLOW_DUMP_PASSES"))
@@ -158,7 +191,11 @@ class Session:
                 place(program, self._devices, self.backend.supports, self.config.allow_soft_placement, costs)
                 if self.config.log_device_placement:
                     log_placement(program, self._devices)
+                if partial:
+                    keep_reads(program)
                 optimise(program, trace, least=options.optimizer_options.opt_level < 0)
+                if partial:
+                    program.notes["ends"] = open_ends(program)
                 self._run_first(program)
             except BaseException:
                 for op in new:
@@ -191,6 +228,7 @@ class Session:
         with self._lock:
             self._closed = True
             self._plans.clear()
+            self._partial.clear()
             self.backend.reset("")
             _open.discard(self)
 

@@ -58,6 +58,11 @@ class CppBackend:
 
         return joined
 
+    def start_partial(self, program: Program) -> Callable[[], _Live]:
+        """What begins a run of a program with open ends (passes/client.py)."""
+        executable = self._executable(program)
+        return lambda: _Live(_core.PartialRun(executable), self._closing)
+
     def _executable(self, program: Program) -> _core.Executable | _core.Partitions:
         graphs = [part.graph for part in program.parts] or [program.graph]
         data = [to_graph_def(graph, annotate=True).SerializeToString() for graph in graphs]
@@ -95,6 +100,26 @@ class CppBackend:
         """Ends what runs as CancelledError; nothing runs afterwards."""
         self._closing.cancel()
         self.resources.reset("")
+
+
+class _Live:
+    """A partial run under way, with typed errors."""
+
+    def __init__(self, run: _core.PartialRun, closing: _core.Cancellation) -> None:
+        self._run = run
+        self._closing = closing
+
+    def feed(self, key: str, array: Any) -> None:
+        try:
+            self._run.feed(key, array)
+        except _core.Error as e:
+            raise typed(e) from None
+
+    def fetch(self, keys: Sequence[str]) -> list[Any]:
+        try:
+            return self._run.fetch(keys, 0, self._closing)
+        except _core.Error as e:
+            raise typed(e) from None
 
 
 BACKENDS["cpp"] = CppBackend

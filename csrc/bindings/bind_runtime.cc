@@ -15,6 +15,7 @@
 #include "kernels/gemm.h"
 #include "kernels/kernel.h"
 #include "runtime/executor.h"
+#include "runtime/partial_run.h"
 #include "runtime/partitions.h"
 #include "runtime/topology.h"
 
@@ -173,6 +174,11 @@ py::tuple run_parts_timed(Partitions& partitions, py::handle feeds, int64_t time
   return py::make_tuple(to_list(results), lists);
 }
 
+template <class Runs>
+std::shared_ptr<PartialRun> begin(std::shared_ptr<Runs> executable) {
+  return std::make_shared<PartialRun>([executable](const RunOptions& options) { executable->run({}, options); });
+}
+
 py::object shape_or_none(const PartialShape& shape) {
   if (shape.unknown_rank) return py::none();
   py::tuple dims(shape.dims.size());
@@ -269,6 +275,23 @@ void bind_runtime(py::module_& m) {
         for (size_t i = 0; i < p.size(); ++i) texts.push_back(p.part(i).describe());
         return texts;
       });
+
+  py::class_<PartialRun, std::shared_ptr<PartialRun>>(m, "PartialRun")
+      .def(py::init([](std::shared_ptr<Executable> executable) { return begin(std::move(executable)); }), py::arg("executable"))
+      .def(py::init([](std::shared_ptr<Partitions> partitions) { return begin(std::move(partitions)); }), py::arg("partitions"))
+      .def("feed",
+           [](PartialRun& run, const std::string& key, py::handle array) {
+             const DType dtype = dtype_of_array(array);
+             run.feed(key, dtype == DType::String ? string_tensor(array) : borrow_array(array, dtype));
+           },
+           py::arg("key"), py::arg("array"))
+      .def("fetch",
+           [](PartialRun& run, const std::vector<std::string>& keys, int64_t timeout_ms, Cancellation* cancellation) {
+             return to_list(limited(timeout_ms, cancellation,
+                                    [&](const RunOptions& options) { return run.fetch(keys, options); }));
+           },
+           py::arg("keys"), py::arg("timeout_ms") = 0, py::arg("cancellation") = nullptr)
+      .def("cancel", &PartialRun::cancel, py::call_guard<py::gil_scoped_release>());
 
   m.def("kernels", &kernels, "(op, [dtype names]) of every kernel; no names: any dtype.");
   m.def("kernel_dtype_attr", &dtype_attr, py::arg("op"), "The attr that selects the kernel of an op; '' where none does.");

@@ -13,7 +13,7 @@ namespace {
 // One run: who is not done yet, and the first error.
 class Joint {
  public:
-  explicit Joint(size_t parts) : left_(parts) {}
+  Joint(size_t parts, Rendezvous* given) : rendezvous_(given ? *given : own_), left_(parts) {}
 
   // What a part gets besides its feeds.
   RunOptions options(const RunOptions& given, bool calling) {
@@ -40,7 +40,8 @@ class Joint {
   }
 
  private:
-  Rendezvous rendezvous_;
+  Rendezvous own_;
+  Rendezvous& rendezvous_;
   Cancellation cancellation_;
   std::mutex mutex_;
   std::condition_variable all_done_;
@@ -87,7 +88,7 @@ std::vector<Tensor> Partitions::run_timed(const std::vector<Tensor>& feeds, std:
 std::vector<Tensor> Partitions::run_all(const std::vector<Tensor>& feeds, const RunOptions& options,
                                         std::vector<std::vector<Call>>* calls) {
   std::vector<Tensor> results(results_);
-  Joint joint(parts_.size());
+  Joint joint(parts_.size(), options.rendezvous);
   Cancellation::Token token = 0;
   const auto stop = [&joint] {
     joint.fail(std::make_exception_ptr(Error(Code::Cancelled, "[run] the run was cancelled")));

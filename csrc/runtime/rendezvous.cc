@@ -30,9 +30,11 @@ void Rendezvous::receive(const std::string& key, Receiver receiver) {
   std::exception_ptr error;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    error = error_;
-    if (!error) {
-      Slot& slot = slots_[key];
+    const auto it = slots_.find(key);
+    if (error_ && (it == slots_.end() || it->second.taken)) {
+      error = error_;
+    } else {
+      Slot& slot = it == slots_.end() ? slots_[key] : it->second;
       if (slot.taken) fail(Code::AlreadyExists, "[_Recv] a key is received once in a run: '", key, "' was taken before");
       slot.taken = true;
       if (!slot.sent) {
@@ -54,13 +56,21 @@ bool Rendezvous::forget(const std::string& key) {
   return true;
 }
 
-void Rendezvous::abort(std::exception_ptr error) {
+void Rendezvous::abort(std::exception_ptr error) { stop(std::move(error), false); }
+
+void Rendezvous::end(std::exception_ptr error) { stop(std::move(error), true); }
+
+void Rendezvous::stop(std::exception_ptr error, bool keep_sent) {
   std::map<std::string, Slot> slots;
   {
     std::lock_guard<std::mutex> lock(mutex_);
     if (error_) return;
     error_ = error;
     slots.swap(slots_);
+    for (auto it = slots.begin(); keep_sent && it != slots.end();) {
+      const auto slot = it++;
+      if (slot->second.sent && !slot->second.taken) slots_.insert(slots.extract(slot));
+    }
   }
   for (auto& entry : slots)
     if (entry.second.receiver) entry.second.receiver({}, error);

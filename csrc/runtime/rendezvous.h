@@ -33,8 +33,10 @@ class Rendezvous {
   void receive(const std::string& key, Receiver receiver);
   // The receiver of `key` will not be called; whether it was still waiting.
   bool forget(const std::string& key);
-  // Only the first error counts.
+  // Only the first error counts, of this and the next.
   void abort(std::exception_ptr error);
+  // Nothing more will be sent: what was sent can still be received; who wants anything else gets the error.
+  void end(std::exception_ptr error);
 
  private:
   struct Slot {
@@ -43,6 +45,8 @@ class Rendezvous {
     Parcel parcel;
     Receiver receiver;
   };
+
+  void stop(std::exception_ptr error, bool keep_sent);
 
   std::mutex mutex_;
   std::map<std::string, Slot> slots_;

@@ -77,6 +77,18 @@ void abort_reaches_those_who_wait_and_those_who_come() {
   }
 }
 
+void after_the_end_what_was_sent_can_still_be_received() {
+  Rendezvous r;
+  Got sent, waiting, never;
+  r.send("sent", {number(3), false});
+  r.receive("waiting", waiting.receiver());
+  r.end(std::make_exception_ptr(Error(Code::OutOfRange, "over")));
+  r.receive("sent", sent.receiver());
+  r.receive("never", never.receiver());
+  CHECK(sent.value == 3.0f && !sent.error);
+  CHECK(waiting.error && never.error);
+}
+
 void who_is_forgotten_is_not_called() {
   Rendezvous r;
   Got got;
@@ -120,6 +132,7 @@ int main() {
   TEST(a_dead_parcel_arrives_dead);
   TEST(a_key_serves_once);
   TEST(abort_reaches_those_who_wait_and_those_who_come);
+  TEST(after_the_end_what_was_sent_can_still_be_received);
   TEST(who_is_forgotten_is_not_called);
   TEST(threads_exchange_everything_once);
   return failures == 0 ? 0 : 1;
