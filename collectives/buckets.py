@@ -20,7 +20,7 @@ from ringflow.graph import config
 from ringflow.graph.costs import estimated_seconds
 from ringflow.graph.operation import Operation
 from ringflow.graph.passes import Program
-from ringflow.graph.topology import predecessors, topological_order
+from ringflow.graph.topology import forward_predecessors, topological_order
 
 from .attach import COLLECTIVE_OPS, always_run, communicator_of
 from .communicator import Communicator
@@ -71,7 +71,7 @@ def find_reductions(program: Program) -> Reductions:
     done_s: dict[Operation, float] = {}
     now = 0.0
     for i, op in enumerate(order):
-        level[op] = max((level[p] + (p.type in COLLECTIVE_OPS) for p in predecessors(op)), default=0)
+        level[op] = max((level[p] + (p.type in COLLECTIVE_OPS) for p in forward_predecessors(op)), default=0)
         now += estimated_seconds(op) if level[op] == 0 else 0.0
         place[op], done_s[op] = i, now
     members = sorted((op for op in order if _can_join(op)), key=lambda op: place[op.inputs[0].op])

@@ -18,7 +18,7 @@ from ringflow.graph import config
 from ringflow.graph.errors import InvalidArgumentError
 from ringflow.graph.operation import Operation, Tensor, at_site
 from ringflow.graph.passes import Program
-from ringflow.graph.topology import predecessors
+from ringflow.graph.topology import forward_predecessors
 
 MOST_BYTES = 1 << 20  # of a bucket: small enough to be in the cache still, when it is read the second time
 
@@ -70,7 +70,7 @@ def _grouped(means: Sequence[Operation], order: list[Operation]) -> dict[tuple[i
     level: dict[Operation, int] = {}
     wanted = set(means)
     for op in order:
-        level[op] = max((level[p] + (p in wanted) for p in predecessors(op)), default=0)
+        level[op] = max((level[p] + (p in wanted) for p in forward_predecessors(op)), default=0)
     groups: dict[tuple[int, Any], list[Operation]] = {}
     for op in sorted(means, key=lambda op: place[op.inputs[0].op]):
         groups.setdefault((level[op], op.inputs[0].dtype), []).append(op)

@@ -52,6 +52,16 @@ def two_layers(seed=0):
     return x, y, loss
 
 
+def looped(seed=0):
+    """One layer three times over, in a loop."""
+    rng = np.random.default_rng(seed)
+    x, y = rf.placeholder(rf.float32, [None, 4], name="x"), rf.placeholder(rf.float32, [None, 1], name="y")
+    w1 = rf.Variable(rng.standard_normal((4, 4)).astype(np.float32), name="w1")
+    w2 = rf.Variable(rng.standard_normal((4, 1)).astype(np.float32), name="w2")
+    _, h = rf.while_loop(lambda i, h: i < 3, lambda i, h: (i + 1, rf.tanh(rf.matmul(h, w1))), [rf.constant(0), x])
+    return x, y, rf.reduce_mean(rf.square(rf.matmul(h, w2) - y))
+
+
 def embedding(seed=0):
     """Rows of a table, some of which repeat, into a linear model."""
     rng = np.random.default_rng(seed)
@@ -71,6 +81,7 @@ def clipped(optimizer, loss):
 
 CASES = {
     "sgd": (two_layers, lambda loss: rf.train.GradientDescentOptimizer(0.1).minimize(loss)),
+    "loop": (looped, lambda loss: rf.train.GradientDescentOptimizer(0.1).minimize(loss)),
     "momentum": (two_layers, lambda loss: rf.train.MomentumOptimizer(0.05, 0.9).minimize(loss)),
     "adam": (two_layers, lambda loss: rf.train.AdamOptimizer(0.01).minimize(loss)),
     "adam with a global step": (two_layers, lambda loss: rf.train.AdamOptimizer(0.01).minimize(

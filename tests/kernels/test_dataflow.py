@@ -1,4 +1,4 @@
-"""Graphs with control flow and with queues in the compiled runtime: what ends a run, and what a long run leaves behind."""
+"""Graphs with control flow and with queues in the compiled runtime: what ends a run, what a long run leaves behind."""
 import os
 import resource
 import signal
@@ -34,7 +34,7 @@ def test_a_timeout_names_the_node_that_waits():
     e = waiting_graph()
     for _ in range(2):  # the executable stays usable
         start = time.monotonic()
-        with pytest.raises(_core.Error, match=r"has not ended within 50 ms: these wait: 'get' \(QueueDequeueV2\)") as caught:
+        with pytest.raises(_core.Error, match=r"not ended within 50 ms: these wait: 'get' \(QueueDequeueV2\)") as caught:
             e.run([], timeout_ms=50)
         assert caught.value.code == 4 and caught.value.node == "get"
         assert 0.05 <= time.monotonic() - start < 5
