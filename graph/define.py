@@ -143,7 +143,8 @@ class Op(OpDef):
 
 
 def define(signature: str, *, stateful: bool = False, elementwise: bool = False, aliases: bool = False,
-           commutative: bool = False, differentiable: bool = True, statistical: bool = False, shape: Any = None,
+           commutative: bool = False, differentiable: bool = True, statistical: bool = False, waits: bool = False,
+           shape: Any = None,
            **attrs: Any) -> Callable[[Callable[..., Any]], Op]:
     """Makes an op. `attrs`: a dtype set for a type attr, a default value, or ``attr(kind, default, allowed)``.
 
@@ -169,8 +170,8 @@ def define(signature: str, *, stateful: bool = False, elementwise: bool = False,
                        if p.kind is inspect.Parameter.KEYWORD_ONLY)
         op = Op(name=name, inputs=inputs, outputs=outputs, attrs=specs, reference=reference,
                 doc=inspect.getdoc(reference) or "", stateful=stateful, elementwise=elementwise, aliases=aliases,
-                commutative=commutative, differentiable=differentiable, statistical=statistical, shape_rule=shape,
-                reference_attrs=wanted)
+                commutative=commutative, differentiable=differentiable, statistical=statistical, waits=waits,
+                shape_rule=shape, reference_attrs=wanted)
         OPS[name] = op
         return op
 

@@ -133,8 +133,8 @@ def _check_handle(op: Operation, arg: str, handle: Any) -> None:
 
 
 class Interpreter:
-    """Runs a graph that ends in `_Retval` nodes, in the order given by data and control edges; one with control flow as
-    interpreter_frames.py says."""
+    """Runs a graph that ends in `_Retval` nodes, in the order given by data and control edges; one with control flow
+    or with operations that may have to wait as interpreter_frames.py says."""
 
     def __init__(self, graph: Graph, state: State) -> None:
         from .interpreter_frames import FrameInterpreter
@@ -144,7 +144,7 @@ class Interpreter:
         self._order = topological_order(operations)
         self._state = state
         self._frames: FrameInterpreter | None = None
-        if any(op.type in CONTROL_FLOW for op in operations):
+        if any(op.type in CONTROL_FLOW or op.op_def.waits for op in operations):
             self._frames = FrameInterpreter(self._order, state)
 
     def run(self, feeds: Sequence[Any]) -> list[Any]:

@@ -4,7 +4,8 @@ Every value is a token with a place: a frame instance and an iteration in it. An
 all of its inputs there, or, a Merge, one of them. A dead token kills what it reaches, as far as the next Merge. A frame
 is done when all its Enters have come and no iteration has anything left to do; only then are its dead Exits known to
 stay dead. Among what is ready, earlier iterations and earlier nodes go first, so runs are repeatable; results must not
-depend on it. Semantics: TensorFlow's executor (its propagator state), and section 4 of Yu et al., EuroSys 2018.
+depend on it. An operation that has to wait is put aside; the run itself waits where nothing else is ready.
+Semantics: TensorFlow's executor (its propagator state), and section 4 of Yu et al., EuroSys 2018.
 """
 from __future__ import annotations
 
@@ -17,8 +18,9 @@ import numpy as np
 
 from .control_types import DEAD, ENTER, EXIT, MERGE, NEXT_ITERATION
 from .errors import InvalidArgumentError
-from .interpreter import Ref, State, evaluate
+from .interpreter import Ref, State, begin, outputs_of
 from .operation import Operation
+from .waiting import Attempt, give_up, wait_for_any
 
 
 class _Arrivals:
@@ -96,6 +98,7 @@ class _Run:
         self._feeds = feeds
         self._ready: list[tuple[tuple[int, ...], int, _Frame, int, Operation]] = []
         self._sequence = 0
+        self._waiting: list[tuple[Attempt, _Frame, int, Operation]] = []
         self._fetched: dict[int, Any] = {}
         self._closed: set[Operation] = set()  # gates that hold back what has a control edge from them
 
@@ -104,10 +107,20 @@ class _Run:
         for op in self._p._order:
             if not op.inputs and not op.control_inputs:
                 self._fire(root, 0, op)
-        while self._ready:
-            _, _, frame, iteration, op = heapq.heappop(self._ready)
-            outputs, dead = self._execute(frame, iteration, op)
-            self._propagate(frame, iteration, op, outputs, dead)
+        try:
+            while self._ready or self._waiting:
+                self._resume()
+                if self._ready:
+                    _, _, frame, iteration, op = heapq.heappop(self._ready)
+                    outputs, dead = self._execute(frame, iteration, op)
+                    if isinstance(outputs, Attempt):
+                        self._waiting.append((outputs, frame, iteration, op))
+                    else:
+                        self._propagate(frame, iteration, op, outputs, dead)
+        except BaseException:
+            give_up([attempt for attempt, *_ in self._waiting], self._p._state)
+            root.iterations.clear()  # what it holds, such as locks, goes now and not with the traceback
+            raise
         results = []
         for i, op in enumerate(sorted((o for o in self._p._order if o.type == "_Retval"),
                                       key=lambda o: int(o.attrs["index"]))):
@@ -125,8 +138,17 @@ class _Run:
         key = (*frame.path, iteration, self._p._position[op])
         heapq.heappush(self._ready, (key, self._sequence, frame, iteration, op))
 
-    def _execute(self, frame: _Frame, iteration: int, op: Operation) -> tuple[list[Any], bool]:
-        """Outputs, and whether the operation is dead."""
+    def _resume(self) -> None:
+        """Goes on behind operations that need not wait any more; where nothing is ready, waits for one of them."""
+        if not self._ready and self._waiting:
+            wait_for_any([attempt for attempt, *_ in self._waiting], self._p._state)
+        for entry in [w for w in self._waiting if w[0].done]:
+            self._waiting.remove(entry)
+            attempt, frame, iteration, op = entry
+            self._propagate(frame, iteration, op, outputs_of(op, attempt), False)
+
+    def _execute(self, frame: _Frame, iteration: int, op: Operation) -> tuple[Any, bool]:
+        """Outputs, or an Attempt at them, and whether the operation is dead."""
         arrived = frame.iterations[iteration].arrivals.get(op) or _Arrivals(op)
         if op.type in MERGE:
             dead = all(x is DEAD for x in arrived.inputs)
@@ -145,7 +167,10 @@ class _Run:
             self._closed.add(op)
         if self._closed and not self._closed.isdisjoint(op.control_inputs):
             return arrived.inputs[:len(op.outputs)], False  # an update passes its variable on
-        return evaluate(op, arrived.inputs, self._p._state), False
+        result = begin(op, arrived.inputs, self._p._state)
+        if isinstance(result, Attempt) and not result.done:
+            return result, False
+        return outputs_of(op, result), False
 
     # ---- moving tokens
     def _propagate(self, frame: _Frame, iteration: int, op: Operation, outputs: list[Any], dead: bool) -> None:

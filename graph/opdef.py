@@ -80,6 +80,7 @@ class OpDef:
     shape_rule: ShapeRule | None = None
     gradient_rule: GradientRule | None = None
     differentiable: bool = True  # False: gradient is zero or undefined by definition (comparisons, shapes)
+    waits: bool = False         # may have to wait for another operation, of the same run or of another
     statistical: bool = False    # draws random numbers: kernel and reference agree in distribution, not in values
     samples: list[Sample] = field(default_factory=list)
     reference_attrs: tuple[str, ...] = ()  # attrs that the reference takes by keyword

@@ -116,11 +116,18 @@ def wait_for_any(attempts: list[Attempt], state: State) -> None:
     with state.progress:
         while not any([a.end_if_late() for a in attempts]):
             if state.closed:
-                for a in attempts:
-                    a.end(CancelledError(f"{a.what} was cancelled"))
+                give_up(attempts, state)
                 return
             waits = [a.patience_s for a in attempts if a.patience_s is not None]
             state.progress.wait(min(waits) if waits else None)
 
 
-__all__ = ["Attempt", "Waiting", "wait_for_any"]
+def give_up(attempts: list[Attempt], state: State) -> None:
+    """Takes those that are not done out of their lines: their run has failed."""
+    with state.progress:
+        for a in attempts:
+            if not a.done:
+                a.end(CancelledError(f"{a.what} was cancelled"))
+
+
+__all__ = ["Attempt", "Waiting", "give_up", "wait_for_any"]

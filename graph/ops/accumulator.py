@@ -186,7 +186,7 @@ def _dense(prefix: str, handle: str) -> list[Any]:
         handle.apply(int(local_step), gradient)
 
     @define(f"{prefix}AccumulatorTakeGradient(handle: {handle}, num_required: int32) -> average: dtype",
-            shape=_gradient_shape, **_DTYPE)
+            shape=_gradient_shape, waits=True, **_DTYPE)
     def take(handle: Accumulator, num_required: Array) -> Attempt:
         """Waits until num_required gradients have come and gives the mean (or sum) of all that came."""
         return handle.take(int(num_required))
@@ -237,7 +237,7 @@ def _sparse_shapes(op: Operation) -> list[TensorShape]:
 
 
 @define("SparseAccumulatorTakeGradient(handle: &string, num_required: int32) -> indices: int64, values: dtype, shape: "
-        "int64", shape=_sparse_shapes, **_DTYPE)
+        "int64", shape=_sparse_shapes, waits=True, **_DTYPE)
 def sparse_take(handle: Accumulator, num_required: Array) -> Attempt:
     """Waits until num_required gradients have come; every index that came, ascending, and the means of its rows."""
     return handle.take(int(num_required))

@@ -65,7 +65,7 @@ def mutex(*, container: str, shared_name: str, op: Operation, state: State) -> M
     return made
 
 
-@define("MutexLock(mutex: resource) -> mutex_lock: variant", shape=scalar_shape, **_USE)
+@define("MutexLock(mutex: resource) -> mutex_lock: variant", shape=scalar_shape, waits=True, **_USE)
 def lock(mutex: Mutex) -> Attempt:
     """Waits until nobody holds the mutex. What must not be disturbed comes after this and before ConsumeMutexLock."""
     return mutex.start(0, _Lock(mutex))

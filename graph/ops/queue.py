@@ -129,20 +129,20 @@ def _batch_shapes(op: Operation) -> list[TensorShape]:
 
 
 # ---- using
-@define("QueueEnqueueV2(handle: resource, components: [Tcomponents])", timeout_ms=-1, **_USE)
+@define("QueueEnqueueV2(handle: resource, components: [Tcomponents])", timeout_ms=-1, waits=True, **_USE)
 def enqueue(handle: Queue, components: list[Array], *, timeout_ms: int) -> Attempt | None:
     """Puts one element into the queue; waits for room. CancelledError where the queue is closed."""
     return handle.enqueue([handle.checked(components, 0)], timeout_ms)
 
 
-@define("QueueEnqueueManyV2(handle: resource, components: [Tcomponents])", timeout_ms=-1, **_USE)
+@define("QueueEnqueueManyV2(handle: resource, components: [Tcomponents])", timeout_ms=-1, waits=True, **_USE)
 def enqueue_many(handle: Queue, components: list[Array], *, timeout_ms: int) -> Attempt | None:
     """Puts one element for each row of the components into the queue, as room comes."""
     return handle.enqueue(handle.rows(components), timeout_ms)
 
 
 @define("QueueDequeueV2(handle: resource) -> components: [component_types]", component_types=attr("list(type)"),
-        timeout_ms=-1, shape=_component_shapes, **_USE)
+        timeout_ms=-1, shape=_component_shapes, waits=True, **_USE)
 def dequeue(handle: Queue, *, timeout_ms: int) -> Any:
     """Takes one element out; waits for one. OutOfRangeError where the queue is closed and empty."""
     return handle.dequeue(1, False, timeout_ms, lambda elements: elements[0])
@@ -159,20 +159,20 @@ def _batch_size(where: str, queue: Queue, n: Array) -> int:
 
 
 @define("QueueDequeueManyV2(handle: resource, n: int32) -> components: [component_types]",
-        component_types=attr("list(type)"), timeout_ms=-1, shape=_batch_shapes, **_USE)
+        component_types=attr("list(type)"), timeout_ms=-1, shape=_batch_shapes, waits=True, **_USE)
 def dequeue_many(handle: Queue, n: Array, *, timeout_ms: int) -> Any:
     """Takes n elements out, stacked; waits for them. OutOfRangeError where a closed queue has fewer: they stay."""
     return handle.dequeue(_batch_size("QueueDequeueManyV2", handle, n), False, timeout_ms, handle.stacked)
 
 
 @define("QueueDequeueUpToV2(handle: resource, n: int32) -> components: [component_types]",
-        component_types=attr("list(type)"), timeout_ms=-1, shape=_batch_shapes, **_USE)
+        component_types=attr("list(type)"), timeout_ms=-1, shape=_batch_shapes, waits=True, **_USE)
 def dequeue_up_to(handle: Queue, n: Array, *, timeout_ms: int) -> Any:
     """As QueueDequeueManyV2, but of a closed queue it takes what is left; OutOfRangeError where that is nothing."""
     return handle.dequeue(_batch_size("QueueDequeueUpToV2", handle, n), True, timeout_ms, handle.stacked)
 
 
-@define("QueueCloseV2(handle: resource)", cancel_pending_enqueues=False, **_USE)
+@define("QueueCloseV2(handle: resource)", cancel_pending_enqueues=False, waits=True, **_USE)
 def close(handle: Queue, *, cancel_pending_enqueues: bool) -> Attempt | None:
     """After this nothing more can be enqueued. Who is enqueuing is let finish, or is cancelled."""
     return handle.close(cancel_pending_enqueues)

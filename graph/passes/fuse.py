@@ -1,8 +1,10 @@
 """Elementwise fusion: runs of elementwise ops of one shape become one node that works tile by tile.
 
 A group runs where its last member ran. That is legal while everybody outside who waits for a member comes later in the
-order of the program; it is checked whenever a group grows, so that no cycle can arise. Only nodes of fully known shape
-take part: how an operand repeats must be plain. A BroadcastTo in front of a group is read through.
+order of the program; it is checked whenever a group grows, so that no cycle can arise. Members come behind the same
+operations that may wait (a dequeue): else others would wait for what they do not need, perhaps for themselves. Only
+nodes of fully known shape take part: how an operand repeats must be plain. A BroadcastTo in front of a group is read
+through.
 
 Where a group reads several tensors that are cheap functions of fewer, such as x * 0.5 and x * x * x in the backward
 pass of an activation, it computes them again: reading memory costs more than a multiplication.
@@ -15,7 +17,7 @@ from ..operation import Operation, Tensor
 from ..ops.fused import FUSIBLE
 from ..places import Places, find_places
 from ..shapes import TensorShape, broadcast
-from ..topology import topological_order
+from ..topology import predecessors, topological_order
 from .min_cut import minimum_cut
 from .program import Program
 
@@ -31,7 +33,7 @@ Group = list[Operation]  # in the order of the program
 def fuse_elementwise(program: Program) -> None:
     order = topological_order(program.graph._ops)
     position = {op: i for i, op in enumerate(order)}
-    waiters, places = _waiters(order), find_places(order)
+    waiters, places, behind = _waiters(order), find_places(order), _behind(order)
     group_of: dict[Operation, Group] = {}
     for op in order:
         if op in program.targets or not _fusible(op):
@@ -40,6 +42,8 @@ def fuse_elementwise(program: Program) -> None:
         for t in op.inputs:
             other = group_of.get(t.op)
             if other is None or other[0] in group or not _alike(other[0], op, places):
+                continue
+            if behind.get(other[0]) != behind.get(op):
                 continue
             joined = sorted([*other, *group], key=position.__getitem__)
             if _fits(joined) and all(position[w] >= position[op] for m in other for w in waiters[m] if w not in other):
@@ -63,6 +67,17 @@ def _waiters(order: list[Operation]) -> dict[Operation, list[Operation]]:
         for before in op.control_inputs:
             waiters[before].append(op)
     return waiters
+
+
+def _behind(order: list[Operation]) -> dict[Operation, frozenset[Operation]]:
+    """The operations before each that may wait, where there are any."""
+    behind: dict[Operation, frozenset[Operation]] = {}
+    for op in order:
+        before = {b for b in predecessors(op) if b in behind or b.op_def.waits}
+        if before:
+            waiting = [b for b in before if b.op_def.waits]
+            behind[op] = frozenset(waiting).union(*(behind[b] for b in before if b in behind))
+    return behind
 
 
 def _fusible(op: Operation) -> bool:

@@ -412,3 +412,32 @@ def test_eight_producers_and_eight_consumers_lose_and_double_nothing(session):
     for mine in got:  # a consumer sees each producer's elements in order
         for n in range(8):
             assert [k for m, k in mine if m == n] == sorted(k for m, k in mine if m == n)
+
+
+# ---- within one run
+def test_operations_of_one_run_serve_each_other(session):
+    q = rf.FIFOQueue(1, rf.int32, shapes=[()])
+    dequeue = q.dequeue()  # made before what it waits for
+    assert session.run([dequeue, q.enqueue(3)])[0] == 3
+    session.run(q.enqueue(1))
+    assert session.run([q.enqueue(2), dequeue])[1] == 1
+    assert session.run(dequeue) == 2
+
+
+def test_fusing_elementwise_ops_makes_nothing_wait_for_itself(session):
+    q = rf.FIFOQueue(1, rf.float32, shapes=[[1000]])
+    x = rf.placeholder(rf.float32, [1000])
+    doubled = x * 2.0 + 1.0
+    out = rf.exp(doubled) + q.dequeue()
+    fed = np.linspace(0, 1, 1000)
+    value, _ = InThread(session, [out, q.enqueue(doubled)], {x: fed}).result()
+    np.testing.assert_allclose(value, np.exp(2 * fed + 1) + 2 * fed + 1, rtol=1e-5)
+
+
+def test_a_failing_operation_ends_those_of_its_run_that_wait(session):
+    q = rf.FIFOQueue(2, rf.int32)
+    bad = rf.check_numerics(rf.log(rf.constant(-1.0)), "no number")
+    with pytest.raises(rf.errors.InvalidArgumentError, match="no number"):
+        session.run([q.dequeue(), bad])
+    session.run(q.enqueue(5))  # nobody is left who would take it
+    assert session.run(q.size()) == 1
