@@ -41,6 +41,7 @@ from .shape_ops import (
     broadcast_to, expand_dims, invert_permutation, reshape, shape, shape_n, squeeze, transpose,
 )
 from .slicing import slice_ as slice, strided_slice
+from .strings import string_join, string_to_hash_bucket_fast
 from .state import (
     assign, assign_add, assign_sub, is_variable_initialized, scatter_add, scatter_sub, scatter_update,
 )

@@ -11,7 +11,7 @@ from ..define import Array, attr, define
 from ..dtypes import NUMBERS, DType, float32, float64, int8, int16, int32, int64, string, uint8, uint16
 from ..errors import InvalidArgumentError
 from ..farmhash import fingerprint64
-from ..operation import Operation
+from ..operation import Operation, Tensor
 from ..shapes import UNKNOWN, TensorShape
 from .rules import first_shape, ranked, scalar_shape
 
@@ -180,3 +180,15 @@ decode_csv.sample(_words(b"a,b,3", b"c,d,NA"), [np.array([-1], np.int32)], selec
 decode_csv.sample(_words(b"1,2"), _DEFAULTS)  # refused
 decode_csv.sample(_words(b"x"), [np.array([0], np.int32)])  # refused
 
+
+# ---- functions
+def string_join(inputs: Any, separator: str = "", name: str | None = None) -> Tensor:
+    """The strings inputs[..][i] joined, with `separator` between them; scalars go with every element."""
+    result: Tensor = string_join_op(list(inputs), separator=separator, name=name)
+    return result
+
+
+def string_to_hash_bucket_fast(input: Any, num_buckets: int, name: str | None = None) -> Tensor:
+    """A number in [0, num_buckets) for each string, int64: equal for equal strings, everywhere and always."""
+    result: Tensor = hash_bucket(input, num_buckets=num_buckets, name=name)
+    return result
