@@ -16,6 +16,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
@@ -66,15 +67,21 @@ class Ending:
         if self.communicator is None:
             self.fail_in_init(kind, value, trace)
         elif self.first_to_fail(reason):
-            say(f"ringflow: {self.who} failed and ends the job:")
-            self.print_traceback(kind, value, trace)
+            self.report(kind, value, trace)
             self.end_all(1, LATE_GRACE_S if kind is DeadlineExceededError else GRACE_S)
         self.follow(reason, _place(trace))
+
+    def report(self, kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
+        say(f"ringflow: {self.who} failed and ends the job:")
+        _core().note("".join(traceback.format_exception(kind, value, trace)).rstrip())
+        self.print_traceback(kind, value, trace)
 
     def on_thread_exception(self, args: Any) -> None:
         """Python goes on without the thread, and so do we; but the traceback says whose it is."""
         name = args.thread.name if args.thread else "?"
         say(f"ringflow: {self.who}: thread {name!r} failed, the program goes on without it:")
+        trace = traceback.format_exception(args.exc_type, args.exc_value, args.exc_traceback)
+        _core().note("".join(trace).rstrip())
         self.print_thread_traceback(args)
 
     def on_exit_call(self, code: Any = None, /) -> None:
@@ -140,8 +147,7 @@ class Ending:
             say(f"ringflow: {self.who} ends because {value}")
             time.sleep(GRACE_S + 2.0)  # rank 0 ends all, if there is one
         else:
-            say(f"ringflow: {self.who} failed and ends the job:")
-            self.print_traceback(kind, value, trace)
+            self.report(kind, value, trace)
             time.sleep(0.5)
         self.end_all(1, grace_s=0.0)
 

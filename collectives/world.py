@@ -5,6 +5,7 @@ mpi4py is imported only when the process was started by a launcher, or its progr
 """
 from __future__ import annotations
 
+import os
 import re
 import socket
 import sys
@@ -12,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any, overload
 
 from ringflow.graph import config
-from ringflow.graph.errors import FailedPreconditionError, UnavailableError
+from ringflow.graph.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
 from ringflow.graph.operation import Tensor
 from ringflow.graph.ops.rules import build
 from ringflow.version import __version__
@@ -87,6 +88,7 @@ def _make(comm: Any) -> Communicator:
     started = loaded is not None and loaded.Is_initialized() and not loaded.Is_finalized()
     if comm is None and not started and launch.size <= 1:
         return Communicator()
+    _log(launch.rank)
     deadline = _deadline(f"rank {launch.rank}/{launch.size} ({socket.gethostname()})", "in MPI_Init",
                          "not every rank has started MPI")
     MPI = _start_mpi()
@@ -96,6 +98,18 @@ def _make(comm: Any) -> Communicator:
         if comm.Get_size() == 1 and launch.size > 1:
             raise FailedPreconditionError(_half_launched(launch))
     return Communicator() if comm.Get_size() == 1 else _over_mpi(MPI, comm, launch)
+
+
+def _log(rank: int) -> None:
+    directory = config.get("RINGFLOW_LOG_DIR")
+    if not directory:
+        return
+    path = os.path.join(directory, f"rank-{rank}.log")
+    try:
+        os.makedirs(directory, exist_ok=True)
+        _core().log_to(path)
+    except (OSError, _core().Error) as e:
+        raise InvalidArgumentError(f"[init] the log {path} cannot be written: {e}") from None
 
 
 def _deadline(who: str, where: str, why: str) -> Any:
@@ -128,6 +142,7 @@ _SETTINGS = ("RINGFLOW_SHARED_MEMORY", "RINGFLOW_ALLREDUCE", "RINGFLOW_TIMEOUT_S
 
 def _over_mpi(MPI: Any, comm: Any, launch: config.Launch) -> Communicator:
     host, rank, size = socket.gethostname(), comm.Get_rank(), comm.Get_size()
+    _log(rank)  # the launcher may count otherwise
     end = ending.Ending(f"rank {rank}/{size} on {host}", comm.Abort)
     # rank 0's settings hold for all: ranks with different algorithms would wait for each other for ever
     mine = joining.Hello(rank, __version__, _core().collectives_abi, {name: config.get(name) for name in _SETTINGS},

@@ -68,6 +68,9 @@ SETTINGS = {
         Setting("RINGFLOW_TUNING_FILE", "", "a path",
                 "the table of measured allreduce choices that `ringflow bench allreduce --tune` writes and init reads; "
                 "default: ringflow/allreduce.json in $XDG_CACHE_HOME or ~/.cache", str),
+        Setting("RINGFLOW_LOG_DIR", "", "a directory",
+                "where rank r of several appends to rank-r.log what it warns of and how it fails; made if need be; "
+                "default: stderr only", str),
         Setting("RINGFLOW_SHARED_MEMORY", "1", "0 or 1",
                 "whether ranks of one node exchange data in shared memory", _switch),
         Setting("RINGFLOW_SHARED_VARIABLES", "1", "0 or 1",

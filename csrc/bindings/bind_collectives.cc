@@ -274,6 +274,9 @@ void bind_collectives(py::module_& m) {
   // Not destroyed: it must outlive the interpreter, whose end waits in MPI_Finalize.
   m.def("warn_after", [](double seconds, const std::string& warning) { new Deadline(seconds, warning, 1e9, ""); },
         py::arg("seconds"), py::arg("warning"), "Says the warning, unless the process has ended before.");
+  m.def("say", &say, py::arg("line"), "A line on stderr and in the log file.");
+  m.def("note", &note, py::arg("text"), "For the log file alone.");
+  m.def("log_to", &log_to, py::arg("path"), "Names the log file of this process; '': none.");
   m.attr("collectives_abi") = abi();
   m.def("set_communicator", &set_communicator, py::arg("resources"), py::arg("communicator"),
         "Gives the collective ops of graphs that run with these resources their communicator.");

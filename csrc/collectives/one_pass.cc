@@ -28,6 +28,11 @@ void reduce_slice(const Windows& windows, const Segment& segment, size_t offset,
   reduce(dtype, reduction, out, sources_of(windows, segment, offset).at, windows.size(), slice.end - slice.begin);
 }
 
+// A caller's memory may be null where it is empty.
+void copy(void* to, const void* from, size_t bytes) {
+  if (bytes > 0) std::memcpy(to, from, bytes);
+}
+
 }  // namespace
 
 Slice slice_of(int64_t count, size_t element_bytes, int rank, int size) {
@@ -67,7 +72,7 @@ void allreduce(Windows& windows, Watch& watch, Segment& passage, void* data, int
   if (bytes <= kSmallBytes) {
     // Alternating halves: one is refilled only after every rank has arrived at the barrier between.
     const size_t half = (windows.arrivals() & 1) * (passage.bytes() / 2);
-    std::memcpy(passage.window(me) + half, user, bytes);
+    copy(passage.window(me) + half, user, bytes);
     windows.meet(watch);
     reduce_slice(windows, passage, half, {0, count}, user, dtype, reduction);
     return;
@@ -83,8 +88,8 @@ void allreduce(Windows& windows, Watch& watch, Segment& passage, void* data, int
     const Slice s = slice(i);
     char* window = passage.window(me) + place(i);
     const size_t begin = static_cast<size_t>(s.begin) * item, end = static_cast<size_t>(s.end) * item;
-    std::memcpy(window, own(i), begin);
-    std::memcpy(window + end, own(i) + end, static_cast<size_t>(length(i)) * item - end);
+    copy(window, own(i), begin);
+    copy(window + end, own(i) + end, static_cast<size_t>(length(i)) * item - end);
   };
   windows.meet(watch);  // also: nobody still reads the windows in an earlier call
   copy_in(0);
@@ -99,7 +104,7 @@ void allreduce(Windows& windows, Watch& watch, Segment& passage, void* data, int
     }
     if (i + 1 < pieces) copy_in(i + 1);
     windows.barrier(watch);
-    std::memcpy(own(i), passage.result() + place(i), static_cast<size_t>(length(i)) * item);
+    copy(own(i), passage.result() + place(i), static_cast<size_t>(length(i)) * item);
   }
 }
 
@@ -112,13 +117,13 @@ void reduce(Windows& windows, Watch& watch, Segment& passage, void* data, int64_
   for (int64_t done = 0; done < count; done += piece) {
     const int64_t n = std::min(piece, count - done);
     const size_t n_bytes = static_cast<size_t>(n) * item;
-    std::memcpy(passage.window(windows.rank()), user, n_bytes);
+    copy(passage.window(windows.rank()), user, n_bytes);
     windows.barrier(watch);
     const Slice slice = slice_of(n, item, windows.rank(), windows.size());
     reduce_slice(windows, passage, 0, slice, passage.result() + static_cast<size_t>(slice.begin) * item, dtype,
                  reduction);
     windows.barrier(watch);
-    if (windows.rank() == root) std::memcpy(user, passage.result(), n_bytes);
+    if (windows.rank() == root) copy(user, passage.result(), n_bytes);
     user += n_bytes;
   }
 }
@@ -137,7 +142,7 @@ void reduce_scatter(Windows& windows, Watch& watch, Segment& passage, const char
       return bytes > done ? std::min(room, bytes - done) : 0;
     };
     for (size_t r = 0; r < p; ++r)
-      if (part(r) > 0) std::memcpy(mine + r * room, in + begin[r] + done, part(r));
+      if (part(r) > 0) copy(mine + r * room, in + begin[r] + done, part(r));
     windows.barrier(watch);
     reduce_slice(windows, passage, me * room, {0, static_cast<int64_t>(part(me) / item)}, out + done, dtype, reduction);
     windows.barrier(watch);
@@ -153,11 +158,11 @@ void alltoallv(Windows& windows, Watch& watch, Segment& passage, const char* in,
   // How many rounds there are depends on the longest block of any pair, which no rank knows alone.
   uint64_t longest = 0;
   for (size_t r = 0; r < p; ++r) longest = std::max<uint64_t>(longest, in_begin[r + 1] - in_begin[r]);
-  std::memcpy(mine, &longest, sizeof longest);
+  copy(mine, &longest, sizeof longest);
   windows.barrier(watch);
   for (size_t r = 0; r < p; ++r) {
     uint64_t theirs;
-    std::memcpy(&theirs, passage.window(static_cast<int>(r)), sizeof theirs);
+    copy(&theirs, passage.window(static_cast<int>(r)), sizeof theirs);
     longest = std::max(longest, theirs);
   }
   windows.barrier(watch);
@@ -167,11 +172,11 @@ void alltoallv(Windows& windows, Watch& watch, Segment& passage, const char* in,
       return bytes > done ? std::min(room, bytes - done) : 0;
     };
     for (size_t r = 0; r < p; ++r)
-      if (part(in_begin, r) > 0) std::memcpy(mine + r * room, in + in_begin[r] + done, part(in_begin, r));
+      if (part(in_begin, r) > 0) copy(mine + r * room, in + in_begin[r] + done, part(in_begin, r));
     windows.barrier(watch);
     for (size_t r = 0; r < p; ++r)
       if (part(out_begin, r) > 0)
-        std::memcpy(out + out_begin[r] + done, passage.window(static_cast<int>(r)) + me * room, part(out_begin, r));
+        copy(out + out_begin[r] + done, passage.window(static_cast<int>(r)) + me * room, part(out_begin, r));
     windows.barrier(watch);
   }
 }
@@ -184,9 +189,9 @@ void broadcast(Windows& windows, Watch& watch, Segment& passage, void* data, siz
   for (size_t done = 0, turn = 0; done < bytes; done += half, turn ^= 1) {
     const size_t n = std::min(half, bytes - done);
     char* place = passage.window(root) + turn * half;
-    if (windows.rank() == root) std::memcpy(place, user + done, n);
+    if (windows.rank() == root) copy(place, user + done, n);
     windows.barrier(watch);
-    if (windows.rank() != root) std::memcpy(user + done, place, n);
+    if (windows.rank() != root) copy(user + done, place, n);
   }
   windows.barrier(watch);
 }
@@ -198,13 +203,13 @@ void allgatherv(Windows& windows, Watch& watch, Segment& passage, const void* in
   windows.meet(watch);
   for (size_t done = 0; done < longest; done += passage.bytes()) {
     const auto part = [&](size_t r) { return bytes[r] > done ? std::min(passage.bytes(), bytes[r] - done) : 0; };
-    std::memcpy(passage.window(windows.rank()), static_cast<const char*>(in) + done, part(me));
+    copy(passage.window(windows.rank()), static_cast<const char*>(in) + done, part(me));
     windows.barrier(watch);
     size_t offset = 0;
     for (size_t r = 0; r < p; ++r) {
       char* place = static_cast<char*>(out) + offset + done;
       const char* from = passage.window(static_cast<int>(r));
-      if (r != me || place != static_cast<const char*>(in) + done) std::memcpy(place, from, part(r));
+      if (r != me || place != static_cast<const char*>(in) + done) copy(place, from, part(r));
       offset += bytes[r];
     }
     windows.barrier(watch);

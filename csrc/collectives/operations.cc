@@ -1,6 +1,5 @@
 // The operations of a communicator: for each the signature, the algorithm and the memory it runs on.
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <thread>
@@ -322,10 +321,8 @@ std::shared_ptr<Bucket> Communicator::bucket(size_t bytes, bool in_place) {
       bucket->segment_ = windows_->allocate(one_pass::window_bytes(bytes, layout), layout, *watch_, &problem);
       if (!on_every_node(bucket->segment_ != nullptr)) bucket->segment_ = nullptr;
       if (!bucket->segment_ && rank_ == 0)
-        std::fprintf(stderr,
-                     "ringflow: warning: a bucket of %.1f MiB is not in shared memory (%s); it is reduced by the "
-                     "slower algorithms over %s\n",
-                     static_cast<double>(bytes) / (1 << 20), problem.c_str(), transport_name());
+        say(text("ringflow: warning: a bucket of ", bytes >> 10, " KiB is not in shared memory (", problem,
+                 "); it is reduced by the slower algorithms over ", transport_name()));
     });
   } else {
     bucket->number_ = buckets_++;

@@ -1,7 +1,6 @@
 #include "collectives/watch.h"
 
 #include <time.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -113,7 +112,7 @@ void Watch::throw_aborted() const {
   throw Error(Code::Aborted, text("[", name_of(signature_.operation), "] ", control_.abort_text()));
 }
 
-void Watch::give_up(Time since, const std::vector<int>& missing) {
+void Watch::give_up(const std::vector<int>& missing) {
   if (control_.aborted()) throw_aborted();
   if (stopped_.load(std::memory_order_relaxed))
     throw Error(Code::Cancelled, text(where(), ": the communicator was closed during ", place()));
@@ -262,11 +261,6 @@ void throw_different(const Watch& watch, int rank, const Signature& signature, i
   fail(Code::InvalidArgument, watch.where(), ": the ranks call different collectives as number ", watch.sequence(),
        ": rank ", rank, " ", signature.str(), ", rank ", other, " ", different.str(),
        ". Fix: make every rank call the same collectives with the same shapes in the same order.");
-}
-
-void say(const std::string& line) {
-  const std::string whole = line + "\n";
-  if (write(STDERR_FILENO, whole.data(), whole.size()) < 0) return;  // nobody listens
 }
 
 }  // namespace rf

@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "collectives/control.h"
+#include "collectives/log.h"
 #include "collectives/peers.h"
 #include "collectives/transport.h"
 
@@ -57,7 +58,7 @@ class Watch {
     spins_ = std::max(kFewSpins, spins_ / 2);
     const auto since = std::chrono::steady_clock::now();
     while (!ready()) {
-      if (looks_bad(since) && !ready()) give_up(since, missing());
+      if (looks_bad(since) && !ready()) give_up(missing());
       if (is_late(since)) speak_up(since, missing());
       sleep();
     }
@@ -116,7 +117,7 @@ class Watch {
   void want_stacks(const std::vector<int>& ranks);
   std::string where_on_host() const;  // "[allreduce] rank 0/2 (node7)"
   std::string place() const;          // "collective 118 (bucket 3, step 41, mean, 25.0 MiB float)"
-  [[noreturn]] void give_up(Time since, const std::vector<int>& missing);
+  [[noreturn]] void give_up(const std::vector<int>& missing);
   [[noreturn]] void throw_aborted() const;
   void send_notice(char kind, const std::string& text);
 
@@ -143,7 +144,5 @@ class Watch {
 // Throws InvalidArgument that names two ranks and what they call.
 [[noreturn]] void throw_different(const Watch& watch, int rank, const Signature& signature, int other,
                                   const Signature& different);
-// One line on stderr, in one write, so that the lines of several ranks stay whole.
-void say(const std::string& line);
 
 }  // namespace rf

@@ -18,7 +18,9 @@ namespace py = pybind11;
 namespace rf {
 namespace {
 
-constexpr size_t kMaxMessage = size_t{1} << 30;  // MPI 3 counts are ints; longer messages are split
+// MPI 3 counts are ints: longer messages are split. All parts but the last are full and the last one is not (it may be
+// empty), so that a receiver notices at once where sizes differ by whole parts.
+constexpr size_t kMaxMessage = size_t{1} << 30;
 constexpr int kNoticeTag = 7;
 constexpr size_t kMaxNotice = 8192;
 
@@ -82,7 +84,7 @@ class MpiTransport : public Transport {
       if (m.incoming) {
         MPI_Get_count(&status, MPI_BYTE, &count);
         const size_t expected = std::min(max_message_, m.bytes - m.first * max_message_);
-        if (static_cast<size_t>(count) != expected) wrong_size(m, expected, text(count));
+        if (static_cast<size_t>(count) != expected) wrong_size(m, static_cast<size_t>(count));
       }
       ++m.first;
     }
@@ -140,7 +142,7 @@ class MpiTransport : public Transport {
     const Request id = free_.back();
     free_.pop_back();
     Message& m = messages_[static_cast<size_t>(id)];
-    m.parts.assign(bytes == 0 ? 1 : (bytes + max_message_ - 1) / max_message_, MPI_REQUEST_NULL);
+    m.parts.assign(bytes / max_message_ + 1, MPI_REQUEST_NULL);
     m.first = 0;
     m.bytes = bytes;
     m.peer = peer;
@@ -157,13 +159,15 @@ class MpiTransport : public Transport {
   [[noreturn]] void refuse(const Message& m, int code) {
     int kind = 0;
     MPI_Error_class(code, &kind);
-    if (kind == MPI_ERR_TRUNCATE) wrong_size(m, std::min(max_message_, m.bytes - m.first * max_message_), "more");
+    if (kind == MPI_ERR_TRUNCATE) wrong_size(m, max_message_);
     check_mpi(code, m.incoming ? "MPI_Irecv" : "MPI_Isend");
     fail(Code::Internal, "unreachable");
   }
-  [[noreturn]] void wrong_size(const Message& m, size_t expected, const std::string& got) {
-    fail(Code::InvalidArgument, "[transport] rank ", rank_, "/", size_, " expects ", expected, " bytes from rank ",
-         m.peer, ", which sent ", got, ". Fix: call collectives with the same shapes on every rank.");
+  // `part`: the bytes of the part that came, a full one where more follow or where they did not fit.
+  [[noreturn]] void wrong_size(const Message& m, size_t part) {
+    const std::string got = part < max_message_ ? text(m.first * max_message_ + part) : "more";
+    fail(Code::InvalidArgument, "[transport] rank ", rank_, "/", size_, " expects ", m.bytes, " bytes from rank ", m.peer,
+         ", which sent ", got, ". Fix: call collectives with the same shapes on every rank.");
   }
 
   const size_t max_message_;

@@ -11,7 +11,9 @@ world = collectives.init()
 from mpi4py import MPI
 from ringflow import _core, _mpi
 transport = _mpi.transport(MPI.COMM_WORLD.py2f(), max_message=1000)  # 1 GiB otherwise
-comm = collectives.Communicator(_core.Communicator.over(transport, shared_memory=False, job="parts"))
+def over(transport):
+    return collectives.Communicator(_core.Communicator.over(transport, shared_memory=False, job="parts"))
+comm = over(transport)
 for n in (0, 1, 999, 1000, 1001, 123457):
     x = np.arange(n, dtype=np.uint8) + comm.rank
     if comm.rank == 0:
@@ -20,14 +22,17 @@ for n in (0, 1, 999, 1000, 1001, 123457):
         assert (comm.recv(np.empty(n, np.uint8), source=0) == np.arange(n, dtype=np.uint8)).all()
     assert (comm.allreduce(x.astype(np.int64), algorithm="ring")[:200] == 3 * np.arange(min(n, 200)) + 3).all()
     assert (comm.split(0, -comm.rank).broadcast(x) == np.arange(n, dtype=np.uint8) + 2).all()
-if comm.rank == 0:
-    comm.send(np.zeros(2500), to=1)
-if comm.rank == 1:
-    try:
-        comm.recv(np.empty(2499), source=0)
-        raise SystemExit("a message of another size was taken")
-    except Exception as e:
-        assert "bytes from rank 0, which sent" in str(e), e
+for sent, expected in ((2500, 2499), (250, 375), (375, 250), (250, 251), (0, 125), (125, 0)):  # 1000 bytes are 125
+    pair = over(_mpi.transport(MPI.COMM_WORLD.py2f(), max_message=1000))
+    if pair.rank == 0:
+        pair.send(np.zeros(sent), to=1)
+    if pair.rank == 1:
+        try:
+            pair.recv(np.empty(expected), source=0)
+            raise SystemExit("a message of another size was taken")
+        except Exception as e:
+            got = f"which sent {8 * sent}." if sent < expected else "which sent more."
+            assert f"expects {8 * expected} bytes from rank 0, " + got in str(e), (sent, expected, e)
 print("ok", flush=True)
 import os
 world.barrier()

@@ -5,8 +5,9 @@ import time
 
 import numpy as np
 import pytest
-from ringflow.collectives import loopback
+from ringflow.collectives import loopback, world
 from ringflow.collectives.segments import sweep
+from ringflow.graph.errors import InvalidArgumentError
 
 
 @pytest.mark.parametrize("algorithm", ["one_pass", "ring"])
@@ -65,19 +66,36 @@ world.allreduce(np.ones(100_000))
     assert len(warnings) == 3 and all("rank 2 has not joined" in w for w in warnings), done.stderr
 
 
-def test_a_rank_that_others_wait_for_shows_where_it_is(mpirun):
+def test_a_rank_that_others_wait_for_shows_where_it_is_and_each_has_a_log(mpirun, tmp_path):
     done = mpirun(2, """
 import time
 from ringflow import collectives
 def load_batch():
-    time.sleep(2)
+    time.sleep(1)
 world = collectives.init()
 if world.rank == 1:
     load_batch()
 world.barrier()
-""", RINGFLOW_WARN_S="0.5")
+if world.rank == 1:
+    raise ValueError("bad batch")
+world.barrier()
+""", RINGFLOW_WARN_S="0.3", RINGFLOW_LOG_DIR=str(tmp_path / "new" / "logs"))
     assert re.search(r"rank 1/2 on \S+, for which others wait, is here \(MainThread\): \S+script.py:5 in load_batch < "
                      r"\S+script.py:8 in <module>", done.stderr), done.stderr
+    first, second = (tmp_path / "new" / "logs" / f"rank-{r}.log" for r in (0, 1))
+    at = r"(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ringflow: "
+    assert re.search(at + r"warning: \[barrier\] rank 0/2 .*rank 1 has not joined", first.read_text())
+    assert re.search(at + r"rank 0/2 .* because rank 1/2 .* ended: ValueError: bad batch", first.read_text())
+    assert re.search(at + r"rank 1/2 .* is here", second.read_text())
+    assert re.search(at + r"rank 1/2 on \S+ failed and ends the job:\n.*Traceback", second.read_text())
+    assert "ValueError: bad batch" in second.read_text()
+
+
+def test_a_log_that_cannot_be_written_is_an_error_that_names_it(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RINGFLOW_LOG_DIR", str(tmp_path / "file"))
+    with pytest.raises(InvalidArgumentError, match="rank-3.log cannot be written"):
+        world._log(3)
 
 
 def test_init_names_the_rank_that_has_started_mpi_but_does_not_join(mpirun):
