@@ -20,6 +20,7 @@ from .indexed_slices import IndexedSlices
 from .initializers import *  # noqa: F403
 from .operation import Operation, Tensor
 from .ops.api import *  # noqa: F403
+from .parsing import *  # noqa: F403
 from .queues import *  # noqa: F403
 from .readers import *  # noqa: F403
 from .scopes import (
@@ -28,8 +29,10 @@ from .scopes import (
 )
 from .run_options import *  # noqa: F403
 from .session import InteractiveSession, Session, get_default_session
+from .fetches import SparseTensorValue
 from .shapes import TensorShape
 from .step_stats import RunMetadata
+from .sparse_tensor import SparseTensor, sparse_tensor_to_dense
 from .tensor_array import TensorArray
 from .text import graph_text
 from .variable_scope import (

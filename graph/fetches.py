@@ -8,6 +8,15 @@ from .errors import GraphError, InvalidArgumentError, NotFoundError
 from .graph import Graph
 from .indexed_slices import IndexedSlices
 from .operation import Operation, Tensor
+from .sparse_tensor import SparseTensor
+
+
+class SparseTensorValue(NamedTuple):
+    """What fetching a SparseTensor gives."""
+
+    indices: Any
+    values: Any
+    dense_shape: Any
 
 
 class IndexedSlicesValue(NamedTuple):
@@ -52,6 +61,9 @@ class Fetches:
             return lambda values: {k: part(values) for k, part in parts.items()}
         if isinstance(structure, (list, tuple)):
             return self._take_sequence(structure)
+        if isinstance(structure, SparseTensor):
+            components = [self._take(t) for t in (structure.indices, structure.values, structure.dense_shape)]
+            return lambda values: SparseTensorValue(*[c(values) for c in components])
         if isinstance(structure, IndexedSlices):
             rows, indices = self._take(structure.values), self._take(structure.indices)
             shape = self._take(structure.dense_shape) if structure.dense_shape is not None else lambda values: None

@@ -10,9 +10,11 @@
 #include "base/crc32c.h"
 #include "io/bundle.h"
 #include "io/bundle_index.h"
+#include "io/example.h"
 #include "io/file.h"
 #include "io/table.h"
 #include "tests/check.h"
+#include "tests/graph_writer.h"
 
 using namespace rf;
 using namespace rf::test;
@@ -246,6 +248,56 @@ void damaged_bundles_end_in_an_error() {
   }
 }
 
+std::vector<FeatureColumn> columns() {
+  std::vector<FeatureColumn> all(3);
+  all[0].key = "f", all[1].key = "i", all[2].key = "s";
+  all[1].dtype = DType::Int64;
+  all[2].dtype = DType::String;
+  return all;
+}
+
+// A map entry of Features: the key, and a Feature with one list (1 bytes, 2 floats, 3 int64s).
+Bytes feature(const Bytes& key, uint32_t kind, const Bytes& list) {
+  return bytes(1, bytes(1, key) + bytes(2, bytes(kind, list)));
+}
+
+Bytes example() {
+  return bytes(1, feature("f", 2, bytes(1, raw<float>({1, 2})) + real(1, 3)) + feature("i", 3, packed(1, {-1, 300}) + number(1, 7)) +
+                      feature("s", 1, bytes(1, "ring") + bytes(1, "")) + feature("other", 2, bytes(1, "odd")));
+}
+
+void features_of_examples_are_read_packed_or_not() {
+  ExampleReader reader(columns());
+  reader.add(example(), "");
+  reader.add(bytes(1, feature("f", 2, "")) + bytes(1, feature("f", 2, real(1, 9))), "");  // the last of equal names counts
+  const auto& c = reader.columns();
+  CHECK(c[0].floats == std::vector<float>({1, 2, 3, 9}) && c[0].counts == std::vector<int64_t>({3, 1}));
+  CHECK(c[1].ints == std::vector<int64_t>({-1, 300, 7}) && c[1].counts == std::vector<int64_t>({3, FeatureColumn::kAbsent}));
+  CHECK(c[2].strings == std::vector<std::string>({"ring", ""}));
+  CHECK(fails(Code::InvalidArgument, "Data types don't match", [&] { reader.add(bytes(1, feature("f", 3, number(1, 1))), ""); }));
+}
+
+void damaged_examples_end_in_an_error() {
+  std::mt19937 random(4);
+  int refused = 0;
+  for (int i = 0; i < 50000; ++i) {
+    Bytes b = example();
+    for (uint32_t k = 1 + random() % 3; k > 0; --k) {
+      if (random() % 4 == 0) b.resize(random() % b.size() + 1);
+      b[random() % b.size()] = static_cast<char>(random());
+    }
+    const std::vector<char> exact(b.begin(), b.end());
+    ExampleReader reader(columns());
+    try {
+      reader.add({exact.data(), exact.size()}, "");
+    } catch (const Error& e) {
+      refused += e.code == Code::InvalidArgument;
+      CHECK(e.code == Code::InvalidArgument);
+    }
+  }
+  CHECK(refused > 10000);
+}
+
 }  // namespace
 
 int main() {
@@ -257,5 +309,7 @@ int main() {
   TEST(a_bundle_gives_back_what_it_was_given);
   TEST(bundles_merge_by_renaming_and_join_slices);
   TEST(damaged_bundles_end_in_an_error);
+  TEST(features_of_examples_are_read_packed_or_not);
+  TEST(damaged_examples_end_in_an_error);
   return failures != 0;
 }

@@ -25,6 +25,7 @@ from . import (
     math_unary as math_unary,
     matmul as matmul,
     mutex as mutex,
+    parse_example as parse_example,
     pool as pool,
     queue as queue,
     random as random,

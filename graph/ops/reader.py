@@ -56,8 +56,9 @@ def fixed_length_record_reader(*, header_bytes: int, record_bytes: int, footer_b
     Keys are "file:index", from 0; a shorter rest is left out. encoding: "", "ZLIB" or "GZIP".
     """
     if record_bytes < 1 or min(header_bytes, footer_bytes, hop_bytes) < 0:
-        raise InvalidArgumentError("[FixedLengthRecordReaderV2] record_bytes must be > 0, header_bytes, footer_bytes and "
-                                   f"hop_bytes >= 0: got {record_bytes}, {header_bytes}, {footer_bytes}, {hop_bytes}")
+        raise InvalidArgumentError("[FixedLengthRecordReaderV2] record_bytes must be > 0, header_bytes, footer_bytes "
+                                   f"and hop_bytes >= 0: got {record_bytes}, {header_bytes}, {footer_bytes}, "
+                                   f"{hop_bytes}")
     _check_compression(encoding)
     return _reader(op, state)
 
