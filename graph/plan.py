@@ -49,7 +49,7 @@ class Plan:
 
     def traced(self, values: Sequence[Any], timeout_ms: int, run_metadata: Any) -> Any:
         """As a call, with a clock on every node. Raises: UnimplementedError where the backend has none."""
-        arrays = [self._array(i, v) for i, v in enumerate(values)]
+        arrays = [self.array(i, v) for i, v in enumerate(values)]
         shapes = tuple([a.shape for a in arrays])
         timed = getattr(self._by_shape.get(shapes) or self._executable(shapes), "timed", None)
         if timed is None:
@@ -65,7 +65,7 @@ class Plan:
 
     def shapes_of(self, values: Sequence[Any]) -> list[TensorShape]:
         """The shapes of fed values."""
-        return [TensorShape(self._array(i, v).shape) for i, v in enumerate(values)]
+        return [TensorShape(self.array(i, v).shape) for i, v in enumerate(values)]
 
     def forget(self) -> None:
         """Drops the executables: the next run makes them anew."""

@@ -173,3 +173,51 @@ def mixed_dtypes():
     return [({"i:0": np.array([-7, 3, 9, -2], np.int32)}, [t.name for t in (
         d, h, rf.cast(h, rf.float32), rf.floordiv(i, 4), rf.mod(i, 4), rf.cast(d, rf.bool), rf.maximum(d, 0.25),
         rf.cast(rf.round(d), rf.int64), rf.squared_difference(i, 2), rf.logical_not(rf.equal(i, 3)))])]
+
+
+@case
+def conditional_with_gradient():
+    x = rf.placeholder(rf.float32, [3], name="x")
+    w = rf.Variable(normal(3), name="w")
+    y = rf.cond(rf.reduce_sum(x) > 0, lambda: rf.square(x) * w, lambda: rf.exp(x) + rf.stop_gradient(w))
+    gradient = rf.gradients(rf.reduce_sum(y), [x])[0]
+    feeds = [{"x:0": np.array(v, np.float32)} for v in ([1, 2, 3], [-1, -2, 1])]
+    return [({}, [w.initializer.name])] + [(f, [y.name, gradient.name]) for f in feeds]
+
+
+@case
+def loop_with_gradient():
+    x = rf.placeholder(rf.float32, [4], name="x")
+    n = rf.placeholder(rf.int32, [], name="n")
+    w = rf.Variable(np.float32(0.7), name="w")
+    y = rf.while_loop(lambda i, h: i < n, lambda i, h: (i + 1, rf.tanh(h * w + x)), [0, rf.zeros([4])])[1]
+    loss = rf.reduce_sum(rf.square(y))
+    gradients = rf.gradients(loss, [x, w])
+    return [({}, [w.initializer.name])] + [
+        ({"x:0": normal(4), "n:0": np.int32(k)}, [loss.name, *[g.name for g in gradients]]) for k in (0, 1, 7)]
+
+
+@case
+def recurrent_network_in_a_loop():
+    x = rf.placeholder(rf.float32, [2, 5, 3], name="x")
+    w = rf.Variable(normal(7, 4) * np.float32(0.5), name="w")
+
+    def step(h, frame):
+        return rf.tanh(rf.matmul(rf.concat([frame, h], 1), w))
+
+    states = rf.scan(step, rf.transpose(x, [1, 0, 2]), initializer=rf.zeros([2, 4]))
+    loss = rf.reduce_mean(rf.square(states))
+    train = rf.train.GradientDescentOptimizer(0.5).minimize(loss)
+    runs = [({}, [rf.global_variables_initializer().name])]
+    runs += [({"x:0": normal(2, 5, 3, seed=k)}, [loss.name, train.name]) for k in range(3)]
+    return runs + [({}, [w.value().name])]
+
+
+@case
+def queue_of_batches():
+    q = rf.FIFOQueue(10, [rf.int32, rf.float32], shapes=[[], [2]], name="q")
+    a, b = rf.placeholder(rf.int32, [None], name="a"), rf.placeholder(rf.float32, [None, 2], name="b")
+    put = q.enqueue_many([a, b])
+    first, (many, rows), size = q.dequeue(), q.dequeue_many(3), q.size()
+    return [({"a:0": np.arange(6, dtype=np.int32), "b:0": normal(6, 2)}, [put.name]),
+            ({}, [t.name for t in first]), ({}, [many.name, rows.name]), ({}, [size.name])]
