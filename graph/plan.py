@@ -59,7 +59,7 @@ class Plan:
         try:
             results, calls = timed(arrays, timeout_ms)
         except Error as e:
-            raise self._located(e) from None
+            raise self.located(e) from None
         record(calls, began_ns, run_metadata)
         return self.fetches.rebuild(results)
 
