@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ringflow import _core
+from ringflow.graph.control_types import CONTROL_FLOW
 from ringflow.graph.dtypes import DType, as_dtype
 from ringflow.graph.errors import AlreadyExistsError
 from ringflow.graph.operation import Operation
 
-_ANYWHERE = frozenset({"Const", "NoOp", "_Arg", "_Retval", "_Gate"})  # the executor itself deals with these
+# the executor itself deals with these
+_ANYWHERE = CONTROL_FLOW | {"Const", "NoOp", "_Arg", "_Retval", "_Gate"}
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,13 @@ class Context {
     if (in.variable) set_ref_output(i, *in.variable);
   }
 
+  // For _Send and _Recv, which run whether or not their inputs are alive, once in every iteration of a loop: whether the
+  // input is dead, and so the output; and which iteration of which loop ("0:0": none).
+  bool dead() const { return dead_; }
+  void set_dead(bool dead) { dead_ = dead; }
+  const std::string& iteration() const { return iteration_; }
+  void set_iteration(std::string iteration) { iteration_ = std::move(iteration); }
+
   // For schedules: the inputs, as bits, that nobody else reads and that output 0 may be written over.
   void may_overwrite(uint32_t inputs) { overwritable_ = inputs; }
 
@@ -163,6 +170,8 @@ class Context {
   RunState& run_;
   int scratch_used_ = 0;
   uint32_t overwritable_ = 0;
+  bool dead_ = false;
+  std::string iteration_;
 };
 
 using Kernel = std::function<void(Context&)>;

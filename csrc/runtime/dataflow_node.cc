@@ -8,8 +8,13 @@ namespace rf {
 Context DataflowRun::context(const Ready& ready) {
   const FlowNode& node = *ready.node;
   const Iteration& it = *ready.iteration;
-  return Context(*node.node, it.inputs_of(node), node.num_inputs, it.slots.get() + node.first_output, node.num_outputs,
-                 resources_, state_);
+  Context c(*node.node, it.inputs_of(node), node.num_inputs, it.slots.get() + node.first_output, node.num_outputs,
+            resources_, state_);
+  if (__builtin_expect(node.transfer, 0)) {
+    c.set_dead(ready.dead);
+    c.set_iteration(it.name());
+  }
+  return c;
 }
 
 // Returns the output that lives, of a Switch; else -1.

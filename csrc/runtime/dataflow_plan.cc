@@ -131,6 +131,7 @@ class FlowPlanner {
     f.node = &n;
     f.role = role_of(n.op);
     f.trigger = n.op == "ControlTrigger";
+    f.transfer = n.op == "_Send" || n.op == "_Recv";
     f.late = n.op == "_BucketWait" || n.op == "_ExactMean";
     f.target = target(i);
     f.num_inputs = static_cast<int>(inputs(i).size());

@@ -48,6 +48,7 @@ struct FlowNode {
   bool constant = false;   // Enter: delivers to every iteration
   bool late = false;       // waits for communication: goes when nothing else is ready
   bool unread = false;     // an output has no reader
+  bool transfer = false;   // _Send, _Recv: runs dead or alive, and is told where
   int target = 0;          // frame whose values its outputs are
   int first_input = 0;     // in FlowFrame::inputs
   int num_inputs = 0;

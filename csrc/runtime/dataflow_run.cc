@@ -208,7 +208,7 @@ void DataflowRun::step(Worker& worker, const Ready& ready, Lock& lock) {
   if (__builtin_expect(worker.dropped.any(), 0)) worker.dropped.clear();
   int chosen = -1;
   try {
-    if (!ready.dead) {
+    if (!ready.dead || ready.node->transfer) {
       const bool timed = calls_ || (costs_ && ready.node->role == Role::Kernel &&
                                     (worker.steps % 16 == 0 || costs_->costly(*ready.node)));
       const int64_t start = timed ? now_ns() : 0;
@@ -253,7 +253,8 @@ void DataflowRun::come_back(AsyncCall* call) {
 void DataflowRun::take_back(Worker& worker, AsyncCall* call, Lock& lock) {
   waiting_.erase(std::find(waiting_.begin(), waiting_.end(), call));
   const std::unique_ptr<AsyncCall> owner(call);
-  const Ready ready = call->ready;
+  Ready ready = call->ready;
+  ready.dead = call->context.dead();
   lock.unlock();
   if (!call->thrown) {
     if (calls_) record(worker, ready, call->start_ns);

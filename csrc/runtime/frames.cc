@@ -5,6 +5,12 @@
 
 namespace rf {
 
+std::string Iteration::name() const {
+  if (!frame->parent) return "0:0";
+  const std::string outer = frame->parent->frame->parent ? frame->parent->name() + '/' : "";
+  return outer + frame->plan->name + ':' + std::to_string(number);
+}
+
 Iteration::Iteration(const FlowFrame& plan)
     : slots(new Slot[plan.values.size()]), inputs(new Slot*[plan.inputs.size()]),
       readers(new std::atomic<int>[plan.readers.size()]), live(static_cast<size_t>(plan.merges)),

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "runtime/dataflow_plan.h"
@@ -20,6 +21,8 @@ struct Frame;
 struct Iteration {
   explicit Iteration(const FlowFrame& plan);
   Slot* const* inputs_of(const FlowNode& node) const { return inputs.get() + node.first_input; }
+  // The same in every partition of a graph: names of the frames around, each with the number of the iteration.
+  std::string name() const;
   // Whether the reader that asks is the last of the value.
   bool last_reader(const FlowValue& value) const {
     return value.counter < 0 || readers[static_cast<size_t>(value.counter)].load(std::memory_order_acquire) == 1;

@@ -76,12 +76,12 @@ void Rendezvous::stop(std::exception_ptr error, bool keep_sent) {
     if (entry.second.receiver) entry.second.receiver({}, error);
 }
 
-std::string rendezvous_key(const Node& node, const std::string& iteration) {
+std::string rendezvous_key(const Node& node) {
   char incarnation[17];
   std::snprintf(incarnation, sizeof incarnation, "%016" PRIx64,
                 static_cast<uint64_t>(node.attr<int64_t>("send_device_incarnation", 0)));
   return node.attr<std::string>("send_device") + ';' + incarnation + ';' + node.attr<std::string>("recv_device") + ';' +
-         node.attr<std::string>("tensor_name") + ';' + iteration;
+         node.attr<std::string>("tensor_name") + ';';
 }
 
 }  // namespace rf

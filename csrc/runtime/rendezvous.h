@@ -53,7 +53,7 @@ class Rendezvous {
   std::exception_ptr error_;
 };
 
-// The key of a _Send or _Recv node: devices, incarnation, name, and which iteration of which loop ("0:0": none).
-std::string rendezvous_key(const Node& node, const std::string& iteration = "0:0");
+// The key of the edge of a _Send or _Recv node, but for its end, the iteration of the loop: devices, incarnation, name.
+std::string rendezvous_key(const Node& node);
 
 }  // namespace rf

@@ -1,6 +1,7 @@
 // _Send and _Recv: edges between the partitions of a run, and between a partial run and its caller.
 //
-// A tensor that is sent is a copy: its sender's memory belongs to the sender's next steps. Who receives it owns it.
+// A tensor that is sent is a copy, unless the sender gives up its memory with it. Who receives it owns it. Deadness
+// travels with it: a token of a branch that was not taken arrives dead.
 #include <atomic>
 #include <memory>
 #include <utility>
@@ -18,8 +19,16 @@ Rendezvous& rendezvous_of(Context& c) {
   return *c.run().rendezvous;
 }
 
+// The key of an edge in the iteration that the kernel runs in.
+std::string key_in(const std::string& edge, const Context& c) {
+  return edge + (c.iteration().empty() ? "0:0" : c.iteration());
+}
+
 Kernel send(const Node& node) {
-  return [key = rendezvous_key(node)](Context& c) { rendezvous_of(c).send(key, {copy_of(c.input(0)), false}); };
+  return [edge = rendezvous_key(node)](Context& c) {
+    Parcel parcel{c.dead() ? Tensor() : c.keep(0), c.dead()};
+    rendezvous_of(c).send(key_in(edge, c), std::move(parcel));
+  };
 }
 
 // One receive in flight. Whoever sets `finished` first - the sender, or the cancelled run - ends the kernel.
@@ -34,7 +43,7 @@ std::exception_ptr cancelled(const Node& node) {
 }
 
 AsyncKernel recv(const Node& node) {
-  return [key = rendezvous_key(node)](Context& c, Done done) {
+  return [edge = rendezvous_key(node)](Context& c, Done done) {
     Rendezvous& rendezvous = rendezvous_of(c);
     Cancellation& cancellation = c.run().cancellation;
     auto receiving = std::make_shared<Receiving>();
@@ -43,10 +52,11 @@ AsyncKernel recv(const Node& node) {
       if (!receiving->finished.exchange(true)) receiving->done(cancelled(c.node()));
     });
     if (token == 0) return receiving->done(cancelled(c.node()));
-    rendezvous.receive(key, [receiving, token, &c, &cancellation](Parcel parcel, std::exception_ptr error) {
+    rendezvous.receive(key_in(edge, c), [receiving, token, &c, &cancellation](Parcel parcel, std::exception_ptr error) {
       if (receiving->finished.exchange(true)) return;
       cancellation.forget(token);
-      if (!error) c.set_output(0, parcel.tensor);
+      if (!error) c.set_dead(parcel.dead);
+      if (!error && !parcel.dead) c.set_output(0, parcel.tensor);
       receiving->done(error);
     });
   };

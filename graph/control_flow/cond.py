@@ -132,7 +132,7 @@ def _run_branch(context: CondContext, function: Branch, what: str, strict: bool)
     """What `function` returns, as tensors of the branch."""
     graph = context.graph
     controls = graph._controls
-    with inside(graph, context):
+    with inside(graph, context, devices=True):
         graph._controls = controls
         result = function()
         if result is None:

@@ -230,10 +230,13 @@ class WhileContext(Context):
 
 
 @contextlib.contextmanager
-def inside(graph: Graph, context: Context | None) -> Iterator[None]:
-    """Operations are made in `context`; control dependencies, devices and colocation of the caller do not count."""
+def inside(graph: Graph, context: Context | None, devices: bool = False) -> Iterator[None]:
+    """Operations are made in `context`; control dependencies, devices (unless `devices`) and colocation of the caller
+    do not count."""
     old = graph._context, graph._controls, graph._devices, graph._colocate
-    graph._context, graph._controls, graph._devices, graph._colocate = context, [], [], []
+    graph._context, graph._controls, graph._colocate = context, [], []
+    if not devices:
+        graph._devices = []
     try:
         yield
     finally:

@@ -233,7 +233,7 @@ def _build(builder: LoopBuilder, cond: Callable[..., Any], body: Callable[..., A
         before = context.outer.legal(before)
     for value, shape in zip(flat, shapes):
         builder.variable(getattr(value, "flow", value), shape, before)
-    with inside(graph, context):
+    with inside(graph, context, devices=True):
         pred = _called(cond, _packed(loop_vars, flat, [v.merge for v in builder.loop.variables]))
         pred = convert_to_tensor(pred)
         if pred.dtype is not dtypes.bool_ or pred.shape.rank not in (None, 0):

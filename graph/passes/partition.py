@@ -6,7 +6,11 @@ own. A reference that is read from elsewhere is read where it lives, when all el
 once for each reader: the reader sees what it would have seen on one device.
 
 Invariant: the partitions together compute what the program computes, bit for bit (but for `bfloat16`, which drops the
-lower half of float32 between tasks). Loops and what a Switch may leave dead are on one device: place.py sees to it.
+lower half of float32 between tasks).
+
+A loop may cross. A `_Recv` in a loop must run in every iteration, so each partition with one gets a control loop:
+Enter, Merge, Switch, NextIteration and Exit of a token, driven by the loop's LoopCond; the Merge starts the receives. What is
+dead where it is sent arrives dead. Source: TensorFlow, core/graph/graph_partition.cc (AddControlFlow).
 """
 from __future__ import annotations
 
@@ -16,10 +20,12 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..control_types import ENTER
 from ..device import Device
 from ..errors import InternalError
 from ..operation import Operation, Tensor
 from ..placement import EVERYWHERE
+from ..places import find_places
 from ..topology import predecessors, topological_order
 from .program import Partition, Program
 
@@ -41,6 +47,8 @@ class _Splitter:
         self._received: dict[tuple[Tensor, str], Tensor] = {}
         self._awaited: dict[tuple[Operation, str], Operation] = {}
         self._edges = 0
+        self._places = find_places(self._ops)
+        self._loops: dict[tuple[str, tuple[str, ...]], Operation] = {}  # Merge of a control loop, by device and frame
 
     def split(self) -> list[Partition]:
         for op in self._ops:
@@ -52,6 +60,8 @@ class _Splitter:
         for op in self._ops:
             if not _everywhere(op):
                 self._copy(op, self._home[op], back)
+        for (here, frame), merge in self._loops.items():
+            self._close(here, frame, merge)
         for op, i in back:
             here = self._home[op]
             self._copies[op, here]._update_input(i, self._copies[op.inputs[i].op, here].outputs[op.inputs[i].index])
@@ -87,9 +97,9 @@ class _Splitter:
         if t.is_ref:
             before = [self._control(op, there) for op in predecessors(reader) - {t.op}]
             read = self._add(there, "Identity", [own], f"{t.op.name}/_read", [c for c in before if c is not None])
-            return self._send(read.outputs[0], t.op, there, here)
+            return self._send(read.outputs[0], t.op, there, here, self._frame(t))
         if (t, here) not in self._received:
-            self._received[t, here] = self._send(own, t.op, there, here)
+            self._received[t, here] = self._send(own, t.op, there, here, self._frame(t))
         return self._received[t, here]
 
     def _control(self, op: Operation, here: str) -> Operation | None:
@@ -102,12 +112,39 @@ class _Splitter:
         if (op, here) not in self._awaited:
             done = self._add(there, "Const", [], f"{op.name}/_done", [self._copies[op, there]],
                              value=np.zeros(0, np.float32), dtype=dtypes.float32)
-            received = self._send(done.outputs[0], op, there, here)
+            frame = self._places.after(op).frame if self._places else ()
+            received = self._send(done.outputs[0], op, there, here, frame)
             self._awaited[op, here] = self._add(here, "Identity", [received], f"{op.name}/_wait")
         return self._awaited[op, here]
 
-    def _send(self, t: Tensor, source: Operation, there: str, here: str) -> Tensor:
-        """Sends `t` and gives it as received."""
+    def _frame(self, t: Tensor) -> tuple[str, ...]:
+        """The loops around the readers of `t`."""
+        return self._places.output(t).frame if self._places else ()
+
+    def _loop(self, here: str, frame: tuple[str, ...]) -> Operation:
+        """What is alive once in every iteration of a loop, in the partition `here`. Closed when all else is there."""
+        if (here, frame) not in self._loops:
+            outer = [self._loop(here, frame[:-1])] if len(frame) > 1 else []
+            enter = next(op for op in self._ops if op.type in ENTER and op.attrs["frame_name"] == frame[-1])
+            token = self._add(here, "Const", [], f"{enter.name}/_token", outer, value=np.zeros((), np.float32),
+                              dtype=dtypes.float32)
+            entered = self._add(here, "Enter", token.outputs, f"{enter.name}/_enter", frame_name=frame[-1],
+                                parallel_iterations=enter.attrs["parallel_iterations"])
+            twice = [entered.outputs[0], entered.outputs[0]]  # one until the loop is closed
+            self._loops[here, frame] = self._add(here, "Merge", twice, f"{enter.name}/_merge")
+        return self._loops[here, frame]
+
+    def _close(self, here: str, frame: tuple[str, ...], merge: Operation) -> None:
+        assert self._places is not None
+        condition = next(op for op in self._ops if op.type == "LoopCond" and self._places[op].frame == frame)
+        goes_on = self._input(condition.outputs[0], here, condition)
+        switch = self._add(here, "Switch", [merge.outputs[0], goes_on], f"{merge.name}/_switch")
+        following = self._add(here, "NextIteration", [switch.outputs[1]], f"{merge.name}/_next")
+        merge._update_input(1, following.outputs[0])
+        self._add(here, "Exit", [switch.outputs[0]], f"{merge.name}/_exit")
+
+    def _send(self, t: Tensor, source: Operation, there: str, here: str, frame: tuple[str, ...]) -> Tensor:
+        """Sends `t`, which is in `frame`, and gives it as received."""
         shape, dtype = t.shape, t.dtype
         sender, receiver = self._parts[there].device, self._parts[here].device
         short = self._bfloat16 and dtype is dtypes.float32 and sender.task != receiver.task
@@ -118,7 +155,9 @@ class _Splitter:
                                 "send_device_incarnation": sender.incarnation, "recv_device": here}
         self._edges += 1
         self._add(there, "_Send", [t], f"{source.name}/_send", T=t.dtype, **ends)
-        received = self._add(here, "_Recv", [], f"{source.name}/_recv", tensor_type=t.dtype, **ends).outputs[0]
+        controls = [self._loop(here, frame)] if frame else []
+        received = self._add(here, "_Recv", [], f"{source.name}/_recv", controls, tensor_type=t.dtype,
+                             **ends).outputs[0]
         received.shape = shape
         if short:
             received = self._add(here, "Cast", [received], f"{source.name}/_lengthen", SrcT=dtypes.bfloat16,

@@ -1,10 +1,10 @@
 """Placement: gives every node of a program a device. Runs before all other passes, which keep nodes where they are.
 
 What must stay together is found first (union-find): nodes colocated by name (`_class`), references and handles with all
-who hold them, loops and what a Switch may leave dead, gates with what they hold back, collectives (one order between
-ranks needs one device), shape questions with what they ask about, fetches with what they fetch, and a lone source with
-its only reader. Each group may go where its device names allow and kernels exist; among these, placement.py decides by
-costs. With a single device there is nothing to decide, only names to check.
+who hold them, loops and conditionals (but for what names a device of its own), gates with what they hold back,
+collectives (one order between ranks needs one device), shape questions with what they ask about, fetches with what they
+fetch, and a lone source with its only reader. Each group may go where its device names allow and kernels exist; among
+these, placement.py decides by costs. With a single device there is nothing to decide, only names to check.
 """
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from ..control_types import ENTER, EXIT, MERGE, SWITCH
+from ..control_types import ENTER, EXIT, MERGE, SWITCH, is_back_edge
 from ..costs import Costs
 from ..device import Device, DeviceSpec, names_of
 from ..errors import Error, InvalidArgumentError
@@ -83,10 +83,26 @@ def groups(program: Program) -> dict[Operation, int]:
         named = program.graph._by_name.get(name[5:])
         if named is not None:
             together.unite(named, name)
-    for a, b in _conditional_edges(ops):
+    for a, b in _kept_whole(ops):
         together.unite(a, b)
     numbers: dict[object, int] = {}
     return {op: numbers.setdefault(together.find(op), len(numbers)) for op in ops}
+
+
+def _kept_whole(ops: Sequence[Operation]) -> Iterable[tuple[Operation, Operation]]:
+    """Loops and conditionals stay on one device, but for what is on another by name. A back edge stays inside a device.
+    """
+    region = _UnionFind()
+    for a, b in _conditional_edges(ops):
+        region.unite(a, b)
+    by_name: dict[tuple[object, str], Operation] = {}
+    for op in ops:
+        if op in region:
+            yield by_name.setdefault((region.find(op), op.device), op), op
+        if op.type in MERGE:
+            for t in op.inputs:
+                if is_back_edge(t, op):
+                    yield t.op, op
 
 
 def _conditional_edges(ops: Sequence[Operation]) -> Iterable[tuple[Operation, Operation]]:
@@ -132,7 +148,7 @@ def _legal(members: list[Operation], devices: Sequence[Device], supports: Suppor
                 f"kernel of {op.type} exists. Fix: leave the device out, or allow_soft_placement=True", op.name),
                 op.site)
         able = able or [d for d in devices if supports(op, d.spec.device_type or "")]
-        able = able or [d for d in devices if d.spec.device_type == "CPU"]  # where the missing kernel is reported
+        able = able or list(named)  # where the missing kernel is reported
         rest = [d for d in allowed if d in able]
         if not rest and not soft:
             raise at_site(_apart(op, by), op.site)
@@ -178,6 +194,9 @@ class _UnionFind:
             self._parent[x] = self._parent[parent]
             x, parent = parent, self._parent[parent]
         return parent
+
+    def __contains__(self, x: object) -> bool:
+        return x in self._parent
 
     def unite(self, x: object, y: object) -> None:
         a, b = self.find(x), self.find(y)

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..control_types import ENTER
 from ..costs import Costs
 from ..operation import Operation
 from ..ops.transfer import key_of
+from ..places import find_places
 from ..topology import topological_order
 from .partition import Partition
 
@@ -84,10 +86,12 @@ def receive_late(parts: Sequence[Partition], costs: Costs) -> None:
     """Adds the control edges. A receive that nothing could delay stays as it is."""
     times = simulate(parts, costs)
     for part in parts:
-        worked = sorted((op for op in part.graph._ops if op.type not in _NO_WORK and times.end[op] > times.start[op]),
-                        key=lambda op: times.end[op])
+        places = find_places(part.graph._ops)
+        outside = [op for op in part.graph._ops if places is None or not places[op].frame]  # of loops
+        worked = sorted((op for op in outside if op.type not in _NO_WORK and times.end[op] > times.start[op]
+                         and op.type not in ENTER), key=lambda op: times.end[op])
         triggers: dict[Operation, Operation] = {}
-        for recv in [op for op in part.graph._ops if op.type == "_Recv"]:
+        for recv in [op for op in outside if op.type == "_Recv"]:
             copy = times.end[recv] - times.start[recv]
             readers = [times.start[c] for t in recv.outputs for c in t.consumers]
             latest = min(readers, default=0.0) - copy

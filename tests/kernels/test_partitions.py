@@ -207,3 +207,124 @@ def test_the_partition_of_a_graph_cannot_run_alone():
     data = to_graph_def(alone, annotate=True).SerializeToString()
     with pytest.raises(_core.Error, match="nobody to exchange tensors with"):
         _core.Executable(data, _core.Resources()).run([])
+
+
+# ---- control flow over devices
+def parts_of(session, fetches, feeds=None):
+    """What `fetches` gives, and how many devices took part."""
+    made, compile_ = [], session.backend.compile
+    session.backend.compile = lambda program: made.append(program) or compile_(program)
+    try:
+        return session.run(fetches, feeds), len(made[-1].parts) if made else None
+    finally:
+        session.backend.compile = compile_
+
+
+def test_branches_on_two_devices_are_taken_one_at_a_time():
+    p, x = rf.placeholder(rf.bool, []), rf.placeholder(rf.float32, [3])
+    v = rf.Variable(0.0)
+
+    def here():
+        with rf.device("/cpu:0"):
+            return x * 2.0
+
+    def there():
+        with rf.control_dependencies([v.assign_add(1.0)]), rf.device("/cpu:1"):
+            return rf.tanh(x) + 1.0
+
+    y = rf.cond(p, here, there)
+    z = rf.reduce_sum(y)
+    with rf.Session(config=several()) as session:
+        session.run(v.initializer)
+        value = np.array([1, 2, 3], np.float32)
+        for _ in range(3):
+            (got, total), parts = parts_of(session, [y, z], {p: True, x: value})
+            np.testing.assert_array_equal(got, 2 * value)
+            np.testing.assert_allclose(session.run(y, {p: False, x: value}), np.tanh(value) + 1, rtol=1e-6)
+        assert session.run(v) == 3.0
+        assert total == 12.0
+
+
+def test_a_dead_token_crosses_dead():
+    p = rf.placeholder(rf.bool, [])
+    graph = rf.get_default_graph()
+    with rf.device("/cpu:0"):
+        switch = graph.create_op("Switch", [rf.constant(1.0), p], {}, "s")
+    with rf.device("/cpu:1"):
+        far = rf.negative(switch.outputs[1], name="far")
+    with rf.device("/cpu:0"):
+        merged = graph.create_op("Merge", [far, switch.outputs[0]], {}, "m")
+    with rf.Session(config=several()) as session:
+        assert parts_of(session, merged.outputs[1], {p: True}) == (0, 2)
+        assert session.run(merged.outputs[1], {p: False}) == 1
+        assert session.run(far, {p: True}) == -1.0
+        with pytest.raises(InvalidArgumentError, match="does not have value"):
+            session.run(far, {p: False})
+
+
+def loop(device, n, nested=False, parallel=10):
+    """i, sum of squares of 0..n-1 (of i*j too where nested), with the body's work on `device`."""
+    def body(i, total):
+        with rf.device(device):
+            square = rf.cast(i * i, rf.float32)
+            if nested:
+                square = rf.while_loop(lambda j, t: j < i, lambda j, t: (j + 1, t + rf.cast(i * j, rf.float32)),
+                                       [rf.constant(0), square], parallel_iterations=parallel)[1]
+        return i + 1, total + square
+
+    with rf.device("/cpu:0"):
+        return rf.while_loop(lambda i, _: i < n, body, [rf.constant(0), rf.constant(0.0)],
+                             parallel_iterations=parallel)
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["flat", "nested"])
+@pytest.mark.parametrize("parallel", [1, 10])
+def test_a_loop_runs_over_two_devices(nested, parallel):
+    n = rf.placeholder(rf.int32, [])
+    i, total = loop("/cpu:1", n, nested, parallel)
+    with rf.Session(config=several()) as session:
+        for count in (0, 1, 5, 37):
+            want = sum(k * k + (sum(k * j for j in range(k)) if nested else 0) for k in range(count))
+            got, parts = parts_of(session, [i, total], {n: count})
+            assert got == [count, want]
+            assert parts == (2 if count == 0 else None)  # None: it has been compiled before
+
+
+def test_a_loop_over_devices_inside_a_branch_that_is_not_taken():
+    p, n = rf.placeholder(rf.bool, []), rf.placeholder(rf.int32, [])
+    y = rf.cond(p, lambda: loop("/cpu:1", n)[1], lambda: rf.constant(-1.0))
+    with rf.Session(config=several()) as session:
+        for _ in range(3):
+            assert session.run(y, {p: True, n: 4}) == 14.0
+            assert session.run(y, {p: False, n: 4}) == -1.0
+
+
+def test_an_error_in_a_loop_over_devices_ends_the_run():
+    n = rf.placeholder(rf.int32, [])
+    table = rf.constant([1.0, 2.0, 3.0])
+
+    def body(i, t):
+        with rf.device("/cpu:1"):
+            return i + 1, t + rf.gather(table, i, name="pick")
+
+    with rf.device("/cpu:0"):
+        y = rf.while_loop(lambda i, t: i < n, body, [rf.constant(0), rf.constant(0.0)])[1]
+    with rf.Session(config=several()) as session:
+        for _ in range(5):
+            assert session.run(y, {n: 3}) == 6.0
+            with pytest.raises(InvalidArgumentError, match="pick"):
+                session.run(y, {n: 5})
+
+
+def test_gradients_of_a_loop_over_devices():
+    x = rf.placeholder(rf.float32, [])
+
+    def body(i, y):
+        with rf.device("/cpu:1"):
+            return i + 1, y * x
+
+    with rf.device("/cpu:0"):
+        y = rf.while_loop(lambda i, _: i < 5, body, [rf.constant(0), rf.constant(1.0)])[1]
+    grad, = rf.gradients(y, [x])
+    with rf.Session(config=several()) as session:
+        assert session.run([y, grad], {x: 2.0}) == [32.0, 80.0]
