@@ -166,6 +166,19 @@ def test_fetching_a_tensor_of_a_loop_is_refused(session):
             session.run(fetch)
 
 
+def test_simplifying_does_not_revive_what_is_dead(session):
+    """The reshape does nothing, but it is dead where the shape is: both inputs of the Merge would be alive."""
+    p, x = rf.placeholder(rf.bool, []), rf.placeholder(rf.float32, [2])
+    no, yes = (rf.identity(t) for t in op("Switch", p, p))
+    with rf.control_dependencies([yes]):
+        shape = rf.constant([2])
+    with rf.control_dependencies([no]):
+        other = rf.constant([5.0, 6.0])
+    index = op("Merge", [rf.reshape(x, shape), other])[1]
+    assert session.run(index, {p: False, x: [1, 2]}) == 1
+    assert session.run(index, {p: True, x: [1, 2]}) == 0
+
+
 def test_cycles_go_through_files_and_back(graph):
     out, _ = counting_loop(rf.constant(0), rf.constant(7))
     rf.identity(out, name="out")
