@@ -7,6 +7,8 @@ from .array_functions import (
 )
 from .clip import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
 from .control_flow import case, cond, switch_case, while_loop
+from .accumulators import *  # noqa: F403
+from .critical_section import CriticalSection
 from .define import convert_to_tensor
 from .device import DeviceSpec
 from .dtypes import (

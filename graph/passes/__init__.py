@@ -12,7 +12,7 @@ from ..costs import Costs
 from ..device import Device
 from ..errors import InternalError
 from ..run_options import GraphOptions
-from . import cse, dead, fold, fuse, order, simplify, verify
+from . import cse, dead, fold, fuse, locks, order, simplify, verify
 from .dump import dumper
 from .partition import partition
 from .place import log_placement, place
@@ -22,6 +22,7 @@ from .receive import receive_late
 Pass = Callable[[Program], None]
 
 PASSES: list[tuple[str, Pass]] = [
+    ("order locks", locks.order_locks),
     ("order reads before updates", order.order_updates),
     ("fold constants", fold.fold_constants),
     ("simplify", simplify.simplify),
