@@ -147,10 +147,12 @@ class Interpreter:
         if any(op.type in CONTROL_FLOW or op.op_def.waits for op in operations):
             self._frames = FrameInterpreter(self._order, state)
 
-    def run(self, feeds: Sequence[Any]) -> list[Any]:
-        """`feeds` by the index of `_Arg`; returns values by the index of `_Retval`."""
+    def run(self, feeds: Sequence[Any], timeout_ms: int = 0) -> list[Any]:
+        """`feeds` by the index of `_Arg`; returns values by the index of `_Retval`.
+
+        Raises: DeadlineExceededError where operations wait for others longer than timeout_ms (0: for ever)."""
         if self._frames is not None:
-            return self._frames.run(feeds)
+            return self._frames.run(feeds, timeout_ms)
         values: dict[str, list[Any]] = {}
         fetched: dict[int, Any] = {}
         closed: set[Operation] = set()  # gates that hold back what has a control edge from them

@@ -10,6 +10,7 @@ Semantics: TensorFlow's executor (its propagator state), and section 4 of Yu et 
 from __future__ import annotations
 
 import heapq
+import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .control_types import DEAD, ENTER, EXIT, MERGE, NEXT_ITERATION
-from .errors import InvalidArgumentError
+from .errors import DeadlineExceededError, InvalidArgumentError
 from .interpreter import Ref, State, begin, outputs_of
 from .operation import Operation
 from .waiting import Attempt, give_up, wait_for_any
@@ -85,16 +86,18 @@ class FrameInterpreter:
         self._enters = Counter(op.attrs["frame_name"] for op in entering)
         self._anchor = {op.attrs["frame_name"]: self._position[op] for op in reversed(entering)}
 
-    def run(self, feeds: Sequence[Any]) -> list[Any]:
-        """`feeds` by the index of `_Arg`; returns values by the index of `_Retval`."""
-        return _Run(self, feeds).run()
+    def run(self, feeds: Sequence[Any], timeout_ms: int = 0) -> list[Any]:
+        """`feeds` by the index of `_Arg`; returns values by the index of `_Retval`. As ``Interpreter.run``."""
+        return _Run(self, feeds, timeout_ms).run()
 
 
 class _Run:
     """One run: the frames alive in it and the operations that are ready."""
 
-    def __init__(self, program: FrameInterpreter, feeds: Sequence[Any]) -> None:
+    def __init__(self, program: FrameInterpreter, feeds: Sequence[Any], timeout_ms: int) -> None:
         self._p = program
+        self._timeout_ms = timeout_ms
+        self._deadline = time.monotonic() + timeout_ms / 1000 if timeout_ms > 0 else None
         self._feeds = feeds
         self._ready: list[tuple[tuple[int, ...], int, _Frame, int, Operation]] = []
         self._sequence = 0
@@ -141,7 +144,10 @@ class _Run:
     def _resume(self) -> None:
         """Goes on behind operations that need not wait any more; where nothing is ready, waits for one of them."""
         if not self._ready and self._waiting:
-            wait_for_any([attempt for attempt, *_ in self._waiting], self._p._state)
+            if not wait_for_any([attempt for attempt, *_ in self._waiting], self._p._state, self._deadline):
+                raise DeadlineExceededError(
+                    f"[run] the run has not ended within {self._timeout_ms} ms: these wait: "
+                    + ", ".join(f"'{op.name}' ({op.type})" for *_, op in self._waiting), self._waiting[0][-1].name)
         for entry in [w for w in self._waiting if w[0].done]:
             self._waiting.remove(entry)
             attempt, frame, iteration, op = entry

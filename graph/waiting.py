@@ -111,15 +111,21 @@ class Waiting:
         self.serve()
 
 
-def wait_for_any(attempts: list[Attempt], state: State) -> None:
-    """Returns when one of them is done: served, late, or cancelled with the session."""
+def wait_for_any(attempts: list[Attempt], state: State, deadline: float | None = None) -> bool:
+    """Returns when one of them is done: served, late, or cancelled with the session. False at the `deadline`, a time of
+    the monotonic clock."""
     with state.progress:
         while not any([a.end_if_late() for a in attempts]):
             if state.closed:
                 give_up(attempts, state)
-                return
+                return True
             waits = [a.patience_s for a in attempts if a.patience_s is not None]
+            if deadline is not None:
+                waits.append(deadline - time.monotonic())
+                if waits[-1] <= 0:
+                    return False
             state.progress.wait(min(waits) if waits else None)
+        return True
 
 
 def give_up(attempts: list[Attempt], state: State) -> None:

@@ -441,3 +441,25 @@ def test_a_failing_operation_ends_those_of_its_run_that_wait(session):
         session.run([q.dequeue(), bad])
     session.run(q.enqueue(5))  # nobody is left who would take it
     assert session.run(q.size()) == 1
+
+
+# ---- what ends a run from outside
+def test_closing_the_session_cancels_what_waits_on_other_threads(session):
+    q, full = rf.FIFOQueue(1, rf.int32), rf.FIFOQueue(1, rf.int32, shared_name="full")
+    session.run(full.enqueue(1))
+    waiting = [InThread(session, q.dequeue()), InThread(session, full.enqueue(2)), InThread(session, q.dequeue())]
+    assert all(t.waits() for t in waiting)
+    session.close()
+    for t in waiting:
+        with pytest.raises(rf.errors.CancelledError):
+            t.result()
+
+
+def test_the_timeout_of_a_run_leaves_the_queue_unchanged(session):
+    q = rf.FIFOQueue(10, rf.int32, shapes=[()])
+    session.run(q.enqueue_many([[1, 2]]))
+    with pytest.raises(rf.errors.DeadlineExceededError):
+        session.run(q.dequeue_many(3), options=rf.RunOptions(timeout_in_ms=50))
+    assert session.run(q.size()) == 2
+    session.run(q.enqueue(3))
+    assert session.run(q.dequeue_many(3)).tolist() == [1, 2, 3]
