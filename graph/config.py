@@ -85,9 +85,9 @@ SETTINGS = {
         Setting("RINGFLOW_DUMP_PASSES", "", "a folder",
                 "where each plan is written as text before the first pass, after each, and by device; default: nowhere",
                 str),
-        Setting("RINGFLOW_NUM_THREADS", "1", "threads >= 1",
-                "threads of a matrix product in this process; results depend on it",
-                _count),
+        Setting("RINGFLOW_NUM_THREADS", "auto", "threads >= 1, or auto",
+                "threads that one operation may use in this process; results do not depend on it; auto: "
+                "OMP_NUM_THREADS, or else 1", _count_or_auto),
         Setting("RINGFLOW_INTER_OP_THREADS", "1", "threads >= 1",
                 "threads that run costly nodes of graphs with control flow or queues side by side, where the session's "
                 "inter_op_parallelism_threads does not say", _count),
@@ -132,6 +132,13 @@ def mpi_settings() -> dict[str, str]:
            "OMPI_MCA_ess", "PMIX_MCA_mca_base_component_show_load_errors", "PRTE_MCA_prte_")
     return {name: text for name, text in sorted(os.environ.items())
             if name.startswith(prefixes) and not name.startswith(own)}
+
+
+def intra_op_threads() -> int:
+    """Threads that one operation may use: RINGFLOW_NUM_THREADS, else OMP_NUM_THREADS (its first number), else 1: where
+    ranks have a core each, more only get into each other's way."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(get("RINGFLOW_NUM_THREADS")) or (int(first) if first.isdigit() else 0) or 1
 
 
 @dataclass(frozen=True)

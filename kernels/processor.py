@@ -3,7 +3,7 @@ from ringflow import _core
 from ringflow.graph import config
 
 _core.limit_isa(config.get("RINGFLOW_ISA"))
-_core.set_blas_threads(config.get("RINGFLOW_NUM_THREADS"))
+_core.set_intra_op_threads(config.intra_op_threads())
 
 
 def isa() -> str:

@@ -115,7 +115,7 @@ def job(world: Any) -> tuple[list[str], list[str]]:
         if len(here) > len(usable):
             problems.append(f"{host}: {len(here)} ranks share {len(usable)} cores. Fix: start fewer ranks, or widen "
                             "the binding (mpirun --bind-to none).")
-        threads = config.get("RINGFLOW_NUM_THREADS")
+        threads = config.intra_op_threads()
         narrow = min(len(m["cores"]) for m in here)
         if threads > narrow:
             problems.append(f"{host}: {threads} threads on {narrow} cores of a rank. Fix: "

@@ -10,9 +10,9 @@
 #include <thread>
 #include <vector>
 
+#include "base/parallel.h"
 #include "base/simd.h"
 #include "bindings/numpy.h"
-#include "kernels/gemm.h"
 #include "kernels/kernel.h"
 #include "runtime/executor.h"
 #include "runtime/partial_run.h"
@@ -298,7 +298,8 @@ void bind_runtime(py::module_& m) {
   m.def("parse", &parse, py::arg("graph_def"), "The number of nodes of a GraphDef whose inputs all resolve.");
   m.def("isa", [] { return name_of(isa()); }, "The instruction set that the kernels use.");
   m.def("limit_isa", &limit_isa_by_name, py::arg("name"), "Caps isa() at 'baseline', 'avx2' or 'avx512'.");
-  m.def("set_blas_threads", &set_blas_threads, py::arg("threads"));
+  m.def("set_intra_op_threads", &set_intra_op_threads, py::arg("threads"));
+  m.def("intra_op_threads", &intra_op_threads);
 }
 
 }  // namespace rf

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/parallel.h"
 #include "kernels/kernel.h"
 
 namespace rf {
@@ -103,12 +104,14 @@ void sum_lines(const Lines& lines, T* __restrict line1, T* __restrict line2, dou
 template <class T, class F>
 void map_lines(const Lines& lines, T* __restrict out, const F& f) {
   const int64_t length = lines.length(), total = lines.total;
-  vectorised([=] {
-    for (int64_t at = 0; at < total; at += length) {
-      const int64_t n = std::min(length, total - at);
+  parallel_for((total + length - 1) / std::max<int64_t>(length, 1), 32, [=](int64_t begin, int64_t end, int) {
+    vectorised([=] {
+      for (int64_t at = begin * length; at < std::min(end * length, total); at += length) {
+        const int64_t n = std::min(length, total - at);
 #pragma GCC ivdep
-      for (int64_t j = 0; j < n; ++j) out[at + j] = f(at + j, j);
-    }
+        for (int64_t j = 0; j < n; ++j) out[at + j] = f(at + j, j);
+      }
+    });
   });
 }
 

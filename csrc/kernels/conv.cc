@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/parallel.h"
+
 namespace rf {
 namespace {
 
@@ -72,15 +74,19 @@ void run_pass(const TileSet<T>& set, const Pass<T>& pass, const T* source, T* ou
   const int64_t band = pass.band(), row = pass.frame.row();
   int64_t most = 0;
   for (const Phase<T>& phase : pass.phases) most = std::max(most, phase.rows);
-  Tile<T> t;
-  t.a_row = pass.step_w * pass.frame.channels;
-  t.a_step = 1;
-  t.c_row = pass.out_step_w * pass.out_channels;
-  for (int64_t n = 0; n < pass.batch; ++n) {
-    const T* image = source + n * pass.frame.image();
-    for (int64_t from = 0; from < most; from += band) {
-      const int64_t to = std::min(most, from + band);
-      const T* frame = frame_rows(pass.frame, image, from * pass.step_h, (to - 1) * pass.step_h + pass.span, memory);
+  Tile<T> tile;
+  tile.a_row = pass.step_w * pass.frame.channels;
+  tile.a_step = 1;
+  tile.c_row = pass.out_step_w * pass.out_channels;
+  const int64_t bands = (most + band - 1) / band, size = pass.memory();
+  parallel_for(pass.batch * bands, 1, [&](int64_t begin, int64_t end, int part) {
+    Tile<T> t = tile;
+    for (int64_t b = begin; b < end; ++b) {
+      const int64_t n = b / bands, from = b % bands * band, to = std::min(most, from + band);
+      const T* image = source + n * pass.frame.image();
+      T* frame_memory = memory + part * size;
+      const T* frame = frame_rows(pass.frame, image, from * pass.step_h, (to - 1) * pass.step_h + pass.span,
+                                  frame_memory);
       for (const Phase<T>& phase : pass.phases) {
         const int64_t taps = static_cast<int64_t>(phase.taps.size());
         const int64_t segments = taps ? static_cast<int64_t>(phase.offsets.size()) / taps : 0;  // of a tap row
@@ -106,7 +112,7 @@ void run_pass(const TileSet<T>& set, const Pass<T>& pass, const T* source, T* ou
         }
       }
     }
-  }
+  });
 }
 
 #define RF_CONV_FOR(T)                                                                        \

@@ -73,7 +73,7 @@ struct Pass {
   std::vector<Phase<T>> phases;
 
   int64_t band() const;            // output rows worked on at a time: their frame stays in the second cache
-  int64_t memory() const;          // elements that run_pass needs
+  int64_t memory() const;          // elements that run_pass needs for each intra-op thread
 };
 
 template <class T>

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/parallel.h"
 #include "kernels/conv.h"
 #include "kernels/gemm.h"
 #include "kernels/kernel.h"
@@ -126,7 +127,7 @@ Kernel conv2d_backprop_input(const Node& node) {
     const auto rows = all_taps(g.h), columns = all_taps(g.w);
     Pass<T> pass = input_pass<T>(g, rows, columns);
     const int64_t packed = g.h.size * g.w.size * g.out_channels * set.padded(g.in_channels);
-    T* memory = static_cast<T*>(c.scratch(static_cast<size_t>(packed + pass.memory()) * sizeof(T)));
+    T* memory = static_cast<T*>(c.scratch(static_cast<size_t>(packed + pass.memory() * intra_op_threads()) * sizeof(T)));
     T* panels = memory;
     for (size_t i = 0; i < rows.size(); ++i)
       for (size_t j = 0; j < columns.size(); ++j) {
@@ -166,9 +167,13 @@ class FilterGradient {
     frame_size_ = frame_.in_place() ? frame_.image() : frame_rows_of(chunks_.rows) * frame_.row();
   }
 
+  // Blocks of the filter, each with its own sums over all pixels.
+  int64_t blocks() const { return g_.h.size * (joined_ ? 1 : g_.w.size) * panels_of_dy(); }
+  // Elements that `run` needs.
   int64_t memory() const { return panels_ + (frame_.in_place() ? 0 : chunks_.images * frame_size_); }
 
-  void run(const T* x, const T* dy, T* dw, T* memory) {
+  // Blocks [first, last) of dw.
+  void run(const T* x, const T* dy, T* dw, int64_t first, int64_t last, T* memory) {
     for (int64_t n = 0; n < g_.batch; n += chunks_.images)
       for (int64_t from = 0; from < g_.h.out; from += chunks_.rows) {
         const int64_t to = std::min(g_.h.out, from + chunks_.rows), images = std::min(chunks_.images, g_.batch - n);
@@ -180,23 +185,30 @@ class FilterGradient {
         const T* gradient = dy + (n * g_.h.out + from) * g_.w.out * g_.out_channels;
         if (packed_)
           pack_panels(set_, images * (to - from) * g_.w.out, g_.out_channels, gradient, g_.out_channels, int64_t{1}, memory);
-        add_chunk(frames, packed_ ? memory : gradient, images, from, to, n + from > 0, dw);
+        add_chunk(frames, packed_ ? memory : gradient, images, from, to, n + from > 0, first, last, dw);
       }
   }
 
  private:
+  int64_t panels_of_dy() const { return (g_.out_channels + set_.width() - 1) / set_.width(); }
   int64_t frame_rows_of(int64_t out_rows) const { return (out_rows - 1) * g_.h.stride + g_.h.extent(); }
 
-  // dw += patches^T dy over output rows [from, to) of `images`; `frames` starts at the row that `from` needs first.
-  void add_chunk(const T* frames, const T* dy, int64_t images, int64_t from, int64_t to, bool add, T* dw) {
+  // Blocks [begin, end) of dw += patches^T dy over output rows [from, to) of `images`; `frames` starts at the row that
+  // `from` needs first.
+  void add_chunk(const T* frames, const T* dy, int64_t images, int64_t from, int64_t to, bool add, int64_t begin,
+                 int64_t end, T* dw) {
     const int64_t pixels = images * (to - from) * g_.w.out;
     Tile<T> t;
     t.a_row = 1;
     t.a_step = g_.w.stride * g_.in_channels;
     t.c_row = g_.out_channels;
     t.add = add;
+    int64_t block = 0;
     for (int64_t i = 0; i < g_.h.size; ++i)
       for (int64_t j = 0; j < (joined_ ? 1 : g_.w.size); ++j) {
+        const int64_t first_block = block;
+        block += panels_of_dy();
+        if (block <= begin || first_block >= end) continue;
         const Window::Range rows = g_.h.inside(i);
         const Window::Range columns = joined_ ? Window::Range{0, g_.w.out} : g_.w.inside(j);
         const int64_t first = std::max(rows.from, from), last = std::min(rows.to, to);
@@ -214,7 +226,8 @@ class FilterGradient {
         t.a = frames;
         t.segments = static_cast<int64_t>(a_offsets_.size());
         t.a_offsets = a_offsets_.data();
-        for (int64_t c = 0; c < g_.out_channels; c += set_.width()) {
+        for (int64_t c = 0, at = first_block; c < g_.out_channels; c += set_.width(), ++at) {
+          if (at < begin || at >= end) continue;
           t.columns = std::min<int64_t>(g_.out_channels - c, set_.width());
           t.b = packed_ ? dy + pixels * c : dy;
           t.b_step = set_.padded(t.columns);
@@ -251,9 +264,12 @@ Kernel conv2d_backprop_filter(const Node& node) {
     if (g.pointwise())
       return gemm(true, false, g.in_channels, g.out_channels, g.batch * g.h.out * g.w.out, T(1), x.data<T>(),
                   g.in_channels, dy.data<T>(), g.out_channels, T(0), dw.data<T>(), g.out_channels);
-    FilterGradient<T> gradient(g);
-    T* memory = static_cast<T*>(c.scratch(static_cast<size_t>(gradient.memory()) * sizeof(T)));
-    gradient.run(x.data<T>(), dy.data<T>(), dw.data<T>(), memory);
+    const FilterGradient<T> gradient(g);
+    const int64_t size = gradient.memory();
+    T* memory = static_cast<T*>(c.scratch(static_cast<size_t>(size * intra_op_threads()) * sizeof(T)));
+    parallel_for(gradient.blocks(), 1, [&](int64_t begin, int64_t end, int part) {
+      FilterGradient<T>(gradient).run(x.data<T>(), dy.data<T>(), dw.data<T>(), begin, end, memory + part * size);
+    });
   };
 }
 

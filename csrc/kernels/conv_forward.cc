@@ -1,4 +1,5 @@
 // Conv2D: NHWC images, HWIO filters.
+#include "base/parallel.h"
 #include "kernels/conv.h"
 #include "kernels/gemm.h"
 #include "kernels/kernel.h"
@@ -49,7 +50,7 @@ Kernel conv2d(const Node& node) {
     const int64_t k = g.h.size * g.w.size * g.in_channels;
     const bool in_place = g.out_channels % set.lanes == 0 && g.out_channels <= set.width();
     const int64_t packed = in_place ? 0 : k * set.padded(g.out_channels);
-    T* memory = static_cast<T*>(c.scratch(static_cast<size_t>(packed + pass.memory()) * sizeof(T)));
+    T* memory = static_cast<T*>(c.scratch(static_cast<size_t>(packed + pass.memory() * intra_op_threads()) * sizeof(T)));
     if (!in_place) pack_panels(set, k, g.out_channels, filter.data<T>(), g.out_channels, int64_t{1}, memory);
     pass.phases[0].filters = in_place ? filter.data<T>() : memory;
     run_pass(set, pass, x.data<T>(), y.data<T>(), memory + packed);

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "base/parallel.h"
 #include "kernels/broadcast.h"
 #include "kernels/formulas.h"
 #include "kernels/kernel.h"
@@ -23,17 +24,22 @@ inline void run_loop(F&& loop) {
     loop();
 }
 
+// Elements from which on another thread pays.
+constexpr int64_t kParallelGrain = 65536;
+
 template <class F, class T, class R>
 void map_unary(const F& f, const T* x, R* y, int64_t n) {
-  run_loop<T>([=] {
+  parallel_for(n, kParallelGrain, [=](int64_t begin, int64_t end, int) {
+    run_loop<T>([=] {
 #pragma GCC ivdep
-    for (int64_t i = 0; i < n; ++i) y[i] = f(x[i]);
+      for (int64_t i = begin; i < end; ++i) y[i] = f(x[i]);
+    });
   });
 }
 
 // rows x columns of f(a, b); an operand steps by 1 or 0 along a row, by any amount from row to row.
 template <class F, class T, class R>
-void map_binary(const F& f, const T* a, const T* b, R* y, const Slab& slab) {
+void map_slab(const F& f, const T* a, const T* b, R* y, const Slab& slab) {
   const int64_t rows = slab.rows, n = slab.columns, a_row = slab.row_step[0], b_row = slab.row_step[1];
   const int kind = slab.column_step[0] == 0 ? 1 : slab.column_step[1] == 0 ? 2 : 0;
   run_loop<T>([=] {
@@ -61,6 +67,18 @@ void map_binary(const F& f, const T* a, const T* b, R* y, const Slab& slab) {
         for (int64_t i = 0; i < n; ++i) z[i] = f(p[i], q);
       }
     }
+  });
+}
+
+template <class F, class T, class R>
+void map_binary(const F& f, const T* a, const T* b, R* y, const Slab& slab) {
+  const bool by_rows = slab.rows > 1;
+  const int64_t grain = by_rows ? 1 + kParallelGrain / (slab.columns + 1) : kParallelGrain;
+  parallel_for(by_rows ? slab.rows : slab.columns, grain, [&](int64_t begin, int64_t end, int) {
+    Slab part = slab;
+    (by_rows ? part.rows : part.columns) = end - begin;
+    const int64_t* step = by_rows ? slab.row_step : slab.column_step;
+    map_slab(f, a + begin * step[0], b + begin * step[1], y + begin * (by_rows ? slab.columns : 1), part);
   });
 }
 
@@ -146,9 +164,11 @@ void same_shape_binary(Context& c, const F& f) {
   const T *a = x.data<T>(), *b = y.data<T>();
   T* out = z.data<T>();
   const int64_t n = x.num_elements();
-  run_loop<T>([=] {
+  parallel_for(n, kParallelGrain, [=](int64_t begin, int64_t end, int) {
+    run_loop<T>([=] {
 #pragma GCC ivdep
-    for (int64_t i = 0; i < n; ++i) out[i] = f(a[i], b[i]);
+      for (int64_t i = begin; i < end; ++i) out[i] = f(a[i], b[i]);
+    });
   });
 }
 

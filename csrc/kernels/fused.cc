@@ -25,7 +25,10 @@ using TileOp = void (*)(const T* a, const T* b, T* out, int64_t n);
 
 template <class T, class F>
 void unary(const T* a, const T*, T* out, int64_t n) {
-  map_unary(F(), a, out, n);
+  run_loop<T>([=] {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) out[i] = F()(a[i]);
+  });
 }
 
 template <class T, class F>
@@ -106,8 +109,10 @@ Repeat repeat_of(const Shape& operand, const Shape& result) {
 template <class T>
 class Operand {
  public:
-  Operand(const T* data, Repeat repeat, int64_t elements, T* buffer)
-      : data_(data), repeat_(repeat), whole_(repeat.block == 1 && repeat.period == elements), buffer_(buffer) {}
+  Operand(const T* data, Repeat repeat, int64_t elements)
+      : data_(data), repeat_(repeat), whole_(repeat.block == 1 && repeat.period == elements) {}
+  // Memory for a tile.
+  void use(T* buffer) { buffer_ = buffer; }
 
   const T* tile(int64_t begin, int64_t n) {
     if (whole_) return data_ + begin;
@@ -145,7 +150,7 @@ class Operand {
   const T* data_;
   Repeat repeat_;
   bool whole_;
-  T* buffer_;
+  T* buffer_ = nullptr;
   int64_t phase_ = -1, filled_ = 0;
 };
 
@@ -219,25 +224,30 @@ Kernel fused(const Node& node) {
           " inputs and ", c.num_outputs(), " outputs, its attrs say ", inputs, " and ", recipe.outputs);
     const Shape shape = common_shape(c);
     const int64_t n = shape.num_elements();
-    T* scratch = static_cast<T*>(c.scratch(static_cast<size_t>((recipe.buffers + inputs) * kTile) * sizeof(T)));
-    std::vector<Operand<T>> operands;
-    operands.reserve(static_cast<size_t>(inputs));
+    const int64_t buffers = recipe.buffers + inputs;  // of a thread
+    T* memory = static_cast<T*>(c.scratch(static_cast<size_t>(buffers * kTile * intra_op_threads()) * sizeof(T)));
+    std::vector<Operand<T>> all;
+    all.reserve(static_cast<size_t>(inputs));
     for (int i = 0; i < inputs; ++i)
-      operands.emplace_back(c.input(i).data<T>(), repeat_of(c.input(i).shape(), shape), n,
-                            scratch + (recipe.buffers + i) * kTile);
+      all.emplace_back(c.input(i).data<T>(), repeat_of(c.input(i).shape(), shape), n);
     std::vector<T*> outputs;
     for (int i = 0; i < c.num_outputs(); ++i) outputs.push_back(c.output(i, shape).template data<T>());
-    std::vector<const T*> value(static_cast<size_t>(inputs) + ops.size());
-    const int64_t tile = tile_size(operands);
-    for (int64_t begin = 0; begin < n; begin += tile) {
-      const int64_t size = std::min(tile, n - begin);
-      for (size_t i = 0; i < operands.size(); ++i) value[i] = operands[i].tile(begin, size);
-      for (const Instruction& s : recipe.steps) {
-        T* out = s.output >= 0 ? outputs[static_cast<size_t>(s.output)] + begin : scratch + s.scratch * kTile;
-        ops[static_cast<size_t>(s.op)](value[static_cast<size_t>(s.a)], value[static_cast<size_t>(s.b)], out, size);
-        value[static_cast<size_t>(inputs + s.op)] = out;
+    const int64_t tile = tile_size(all), grain = 1 + kParallelGrain / tile / static_cast<int64_t>(ops.size());
+    parallel_for((n + tile - 1) / tile, grain, [&](int64_t first, int64_t last, int part) {
+      T* scratch = memory + part * buffers * kTile;
+      std::vector<Operand<T>> operands = all;
+      for (int i = 0; i < inputs; ++i) operands[static_cast<size_t>(i)].use(scratch + (recipe.buffers + i) * kTile);
+      std::vector<const T*> value(static_cast<size_t>(inputs) + ops.size());
+      for (int64_t begin = first * tile; begin < std::min(last * tile, n); begin += tile) {
+        const int64_t size = std::min(tile, n - begin);
+        for (size_t i = 0; i < operands.size(); ++i) value[i] = operands[i].tile(begin, size);
+        for (const Instruction& s : recipe.steps) {
+          T* out = s.output >= 0 ? outputs[static_cast<size_t>(s.output)] + begin : scratch + s.scratch * kTile;
+          ops[static_cast<size_t>(s.op)](value[static_cast<size_t>(s.a)], value[static_cast<size_t>(s.b)], out, size);
+          value[static_cast<size_t>(inputs + s.op)] = out;
+        }
       }
-    }
+    });
   };
 }
 

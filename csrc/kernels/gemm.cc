@@ -1,12 +1,12 @@
 #include "kernels/gemm.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 #include <limits>
 #include <memory>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "base/tensor.h"
 #include "kernels/blas.h"
 #include "kernels/tile.h"
@@ -14,10 +14,12 @@
 namespace rf {
 namespace {
 
-std::atomic<int> blas_threads{1};
-
 // Below this many multiply-adds the tiles win over any BLAS.
 constexpr int64_t kSmall = 32 * 32 * 32;
+// A thread is worth its start from this many on.
+constexpr int64_t kWorth = 128 * 128 * 128;
+// Rows or columns of c in one call of the BLAS, if there are more: the same for any number of threads.
+constexpr int64_t kBlasStripe = 256;
 // Block of k: a panel of b stays in the nearest cache. Block of m: that of a stays in the second one.
 constexpr int64_t kBlockK = 256, kBlockRows = 16, kBlockN = 2048;
 // b is read in place, not packed, by so few tiles of rows.
@@ -142,15 +144,38 @@ void multiply_blocked(const TileSet<T>& set, const Product<T>& x) {
   }
 }
 
+// The rows [from, to) of c, or its columns.
+template <class T>
+Product<T> rows_of(Product<T> x, int64_t from, int64_t to) {
+  x.a += from * x.a_row;
+  x.c += from * x.ldc;
+  x.m = to - from;
+  return x;
+}
+template <class T>
+Product<T> columns_of(Product<T> x, int64_t from, int64_t to) {
+  x.b += from * x.b_column;
+  x.c += from;
+  x.n = to - from;
+  return x;
+}
+
+// Each thread has a stripe of c, of whole tiles. How k is cut is decided by the whole product: the bits do not depend on
+// the number of threads.
 template <class T>
 void multiply_tiled(const Product<T>& x) {
   const TileSet<T>& set = tiles<T>();
   const bool fits = x.k * set.padded(std::min<int64_t>(x.n, set.width())) * int64_t{sizeof(T)} <= 256 * 1024;
   // packing a pays when many panels of b read it
-  if (x.m * x.n * x.k <= kSmall || (fits && x.n <= 4 * set.width()))
-    multiply_small(set, x);
-  else
-    multiply_blocked(set, x);
+  const bool small = x.m * x.n * x.k <= kSmall || (fits && x.n <= 4 * set.width());
+  const auto run = [&](const Product<T>& stripe) { small ? multiply_small(set, stripe) : multiply_blocked(set, stripe); };
+  const bool by_rows = x.m >= x.n;  // the longer side: less is packed twice
+  const int64_t unit = by_rows ? set.max_rows[2] : set.width(), length = by_rows ? x.m : x.n;
+  const int64_t grain = 1 + kWorth / std::max<int64_t>(unit * x.k * (by_rows ? x.n : x.m), 1);
+  parallel_for((length + unit - 1) / unit, grain, [&](int64_t begin, int64_t end, int) {
+    const int64_t from = begin * unit, to = std::min(end * unit, length);
+    run(by_rows ? rows_of(x, from, to) : columns_of(x, from, to));
+  });
 }
 
 void call_blas(int ta, int tb, int m, int n, int k, float alpha, const float* a, int lda, const float* b, int ldb,
@@ -168,15 +193,23 @@ void multiply(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t 
   if (m == 0 || n == 0) return;
   const bool simple = alpha == T(1) && (beta == T(0) || beta == T(1));
   const bool small = m * n * k <= kSmall;
-  if (simple && (small || (wide_tiles() && blas_threads.load(std::memory_order_relaxed) <= 1)))
+  if (simple && (small || wide_tiles()))
     return multiply_tiled(Product<T>{m, n, k, a, transpose_a ? 1 : lda, transpose_a ? lda : 1, b,
                                      transpose_b ? 1 : ldb, transpose_b ? ldb : 1, c, ldc, beta == T(1)});
   constexpr int64_t most = std::numeric_limits<int>::max();
   check(m <= most && n <= most && k <= most && lda <= most && ldb <= most && ldc <= most,
         "[gemm] a dimension exceeds 2^31 - 1: m=", m, " n=", n, " k=", k);
-  call_blas(transpose_a ? blas::kTranspose : blas::kNoTranspose, transpose_b ? blas::kTranspose : blas::kNoTranspose,
-            static_cast<int>(m), static_cast<int>(n), static_cast<int>(k), alpha, a, static_cast<int>(lda), b,
-            static_cast<int>(ldb), beta, c, static_cast<int>(ldc));
+  const bool by_rows = m >= n;
+  const int64_t length = by_rows ? m : n;
+  parallel_for((length + kBlasStripe - 1) / kBlasStripe, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t from = begin * kBlasStripe; from < std::min(end * kBlasStripe, length); from += kBlasStripe) {
+      const int64_t size = std::min(kBlasStripe, length - from), row = by_rows ? from : 0, column = by_rows ? 0 : from;
+      call_blas(transpose_a ? blas::kTranspose : blas::kNoTranspose, transpose_b ? blas::kTranspose : blas::kNoTranspose,
+                static_cast<int>(by_rows ? size : m), static_cast<int>(by_rows ? n : size), static_cast<int>(k), alpha,
+                a + row * (transpose_a ? 1 : lda), static_cast<int>(lda), b + column * (transpose_b ? ldb : 1),
+                static_cast<int>(ldb), beta, c + row * ldc + column, static_cast<int>(ldc));
+    }
+  });
 }
 
 }  // namespace
@@ -189,12 +222,6 @@ void gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, f
 void gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, double alpha, const double* a,
           int64_t lda, const double* b, int64_t ldb, double beta, double* c, int64_t ldc) {
   multiply(transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-}
-
-void set_blas_threads(int threads) {
-  check(threads >= 1, "[set_blas_threads] at least one thread is needed: got ", threads);
-  blas_threads.store(threads, std::memory_order_relaxed);
-  if (RF_BLAS(openblas_set_num_threads)) RF_BLAS(openblas_set_num_threads)(threads);
 }
 
 }  // namespace rf

@@ -3,7 +3,8 @@
 // Products too small to pay for a call of the BLAS, and all of them where the processor has 512-bit vectors
 // (most BLAS builds pick narrower kernels on processors that they do not know), run on the tiles of
 // tile.h; the others go to CBLAS. `k` may be 0, and `beta` 0 overwrites c whatever it held.
-// Thread-safe: packing buffers belong to the calling thread.
+// Large products use the intra-op threads (base/parallel.h); the bits do not depend on their number. Thread-safe:
+// packing buffers belong to the thread.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +15,5 @@ void gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, f
           const float* b, int64_t ldb, float beta, float* c, int64_t ldc);
 void gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, double alpha, const double* a,
           int64_t lda, const double* b, int64_t ldb, double beta, double* c, int64_t ldc);
-
-// Threads that one product may use: 1 from the start (ranks share the cores). More than 1 sends every
-// large product to the BLAS.
-void set_blas_threads(int threads);
 
 }  // namespace rf

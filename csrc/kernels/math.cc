@@ -81,19 +81,22 @@ Kernel add_n(const Node&) {
       check(c.input(k).shape() == shape, "[AddN] all inputs must have the same shape: input 0 is ", shape, ", input ", k,
             " is ", c.input(k).shape());
     const int64_t n = shape.num_elements();
-    T* out = c.output(0, shape).data<T>();
-    T acc[kBlock];
-    for (int64_t start = 0; start < n; start += inputs <= 4 ? n : kBlock) {
-      const int64_t size = inputs <= 4 ? n : std::min(kBlock, n - start);
-      const T* in[4] = {};
-      int k = 0;
-      for (; k < inputs && k < 4; ++k) in[k] = c.input(k).data<T>() + start;
-      add_block<T>(nullptr, in, k, k == inputs ? out : acc, size);
-      for (; k < inputs; ++k) {
-        in[0] = c.input(k).data<T>() + start;
-        add_block<T>(acc, in, 1, k + 1 == inputs ? out + start : acc, size);
+    T* result = c.output(0, shape).data<T>();
+    parallel_for(n, kParallelGrain, [&, result](int64_t begin, int64_t end, int) {
+      T acc[kBlock];
+      const int64_t block = inputs <= 4 ? end - begin : kBlock;
+      for (int64_t start = begin; start < end; start += block) {
+        const int64_t size = std::min(block, end - start);
+        const T* in[4] = {};
+        int k = 0;
+        for (; k < inputs && k < 4; ++k) in[k] = c.input(k).data<T>() + start;
+        add_block<T>(nullptr, in, k, k == inputs ? result + start : acc, size);
+        for (; k < inputs; ++k) {
+          in[0] = c.input(k).data<T>() + start;
+          add_block<T>(acc, in, 1, k + 1 == inputs ? result + start : acc, size);
+        }
       }
-    }
+    });
   };
 }
 

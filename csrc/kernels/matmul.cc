@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "base/parallel.h"
 #include "kernels/gemm.h"
 #include "kernels/kernel.h"
 
 namespace rf {
 namespace {
+
+constexpr int64_t kWorth = 128 * 128 * 128;  // multiply-adds from which on another thread pays
 
 // c (m x n) = op(a) op(b), all dense.
 template <class T>
@@ -98,18 +101,18 @@ Kernel batch_mat_mul(const Node& node) {
     const bool one_y = y.shape().product(0, ry - 2) == 1;
     if (one_y && !adj_x) return multiply(false, adj_y, batch.count * m, n, k, px, py, po);
 
-    int64_t index[Shape::kMaxRank] = {}, at_x = 0, at_y = 0;
-    for (int64_t i = 0; i < batch.count; ++i) {
-      multiply(adj_x, adj_y, m, n, k, px + at_x * m * k, py + at_y * k * n, po + i * m * n);
-      for (int axis = batch.rank - 1; axis >= 0; --axis) {
-        at_x += batch.stride_x[axis];
-        at_y += batch.stride_y[axis];
-        if (++index[axis] < batch.dims[axis]) break;
-        at_x -= batch.dims[axis] * batch.stride_x[axis];
-        at_y -= batch.dims[axis] * batch.stride_y[axis];
-        index[axis] = 0;
+    const bool few = batch.count < intra_op_threads();  // then each product uses the threads
+    parallel_for(batch.count, few ? batch.count : 1 + kWorth / (m * n * k + 1), [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i) {
+        int64_t at_x = 0, at_y = 0, rest = i;
+        for (int axis = batch.rank - 1; axis >= 0; --axis) {
+          at_x += rest % batch.dims[axis] * batch.stride_x[axis];
+          at_y += rest % batch.dims[axis] * batch.stride_y[axis];
+          rest /= batch.dims[axis];
+        }
+        multiply(adj_x, adj_y, m, n, k, px + at_x * m * k, py + at_y * k * n, po + i * m * n);
       }
-    }
+    });
   };
 }
 

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <vector>
 
+#include "base/parallel.h"
 #include "kernels/kernel.h"
 #include "kernels/window.h"
 
@@ -18,6 +20,8 @@ struct Pool {
 
   Shape input() const { return {batch, h.in, w.in, channels}; }
   Shape output() const { return {batch, h.out, w.out, channels}; }
+  int64_t in_image() const { return h.in * w.in * channels; }  // elements
+  int64_t out_image() const { return h.out * w.out * channels; }
   // 2x2 windows side by side that cover all of the image: most networks pool so.
   bool quarters() const {
     return h.size == 2 && w.size == 2 && h.stride == 2 && w.stride == 2 && h.in == 2 * h.out && w.in == 2 * w.out &&
@@ -53,6 +57,17 @@ template <class F>
 inline void for_pixels(const Pool& g, int64_t n, Window::Range rows, Window::Range columns, F&& f) {
   for (int64_t a = rows.from; a < rows.to; ++a)
     for (int64_t b = columns.from; b < columns.to; ++b) f(((n * g.h.in + a) * g.w.in + b) * g.channels);
+}
+
+// Calls f(part, first image) for stretches of the images, on the intra-op threads.
+template <class F>
+void for_images(const Pool& g, const F& f) {
+  const int64_t grain = 1 + 16384 / (g.input().num_elements() / std::max<int64_t>(g.batch, 1) + 1);
+  parallel_for(g.batch, grain, [&](int64_t begin, int64_t end, int) {
+    Pool part = g;
+    part.batch = end - begin;
+    f(part, begin);
+  });
 }
 
 // The larger of two; not a number if one is.
@@ -189,7 +204,9 @@ Kernel max_pool(const Node& node) {
   return [attrs = window_attrs(node)](Context& c) {
     const Tensor& x = c.input(0);
     const Pool g = pool_geometry(attrs, x.shape());
-    max_forward(g, x.data<T>(), c.output(0, g.output()).template data<T>());
+    const T* in = x.data<T>();
+    T* out = c.output(0, g.output()).template data<T>();
+    for_images(g, [=](const Pool& p, int64_t n) { max_forward(p, in + n * p.in_image(), out + n * p.out_image()); });
   };
 }
 
@@ -200,8 +217,13 @@ Kernel max_pool_grad(const Node& node) {
     const Pool g = pool_geometry(attrs, x.shape());
     check_shape(attrs, "orig_output", y.shape(), g.output());
     check_shape(attrs, "grad", dy.shape(), g.output());
-    T* left_over = static_cast<T*>(c.scratch(static_cast<size_t>(g.channels) * sizeof(T)));
-    max_backward(g, x.data<T>(), y.data<T>(), dy.data<T>(), c.output(0, x.shape()).template data<T>(), left_over);
+    const T *in = x.data<T>(), *out = y.data<T>(), *grad = dy.data<T>();
+    T* dx = c.output(0, x.shape()).template data<T>();
+    for_images(g, [=](const Pool& p, int64_t n) {
+      std::vector<T> left_over(static_cast<size_t>(p.channels));
+      max_backward(p, in + n * p.in_image(), out + n * p.out_image(), grad + n * p.out_image(), dx + n * p.in_image(),
+                   left_over.data());
+    });
   };
 }
 
@@ -221,7 +243,9 @@ Kernel avg_pool(const Node& node) {
   return [attrs = window_attrs(node)](Context& c) {
     const Tensor& x = c.input(0);
     const Pool g = pool_geometry(attrs, x.shape());
-    average_forward(g, x.data<T>(), c.output(0, g.output()).template data<T>());
+    const T* in = x.data<T>();
+    T* out = c.output(0, g.output()).template data<T>();
+    for_images(g, [=](const Pool& p, int64_t n) { average_forward(p, in + n * p.in_image(), out + n * p.out_image()); });
   };
 }
 
@@ -232,7 +256,9 @@ Kernel avg_pool_grad(const Node& node) {
     const Tensor& dy = c.input(1);
     const Pool g = pool_geometry(attrs, Shape(sizes.begin(), sizes.end()));
     check_shape(attrs, "grad", dy.shape(), g.output());
-    average_backward(g, dy.data<T>(), c.output(0, g.input()).template data<T>());
+    const T* grad = dy.data<T>();
+    T* dx = c.output(0, g.input()).template data<T>();
+    for_images(g, [=](const Pool& p, int64_t n) { average_backward(p, grad + n * p.out_image(), dx + n * p.in_image()); });
   };
 }
 

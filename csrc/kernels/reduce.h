@@ -114,7 +114,11 @@ inline void reduce_each_row(const T* x, int64_t rows, int64_t n, T* y) {
 
 template <class Op, class T>
 void reduce_rows(const T* x, int64_t rows, int64_t n, T* y) {
-  run_loop<T>([=] { reduce_each_row<Op>(x, rows, n, y); });
+  constexpr int64_t kGroup = 64;  // rows: in short ones the order of additions depends on the place in a group
+  parallel_for((rows + kGroup - 1) / kGroup, 1 + kParallelGrain / (kGroup * n + 1), [=](int64_t begin, int64_t end, int) {
+    const int64_t from = begin * kGroup, to = std::min(end * kGroup, rows);
+    run_loop<T>([=] { reduce_each_row<Op>(x + from * n, to - from, n, y + from); });
+  });
 }
 
 // y[j] = combination of column j of x (rows, n), for n up to a tile. Four rows at a time, blocks of 128 rows.
@@ -162,7 +166,10 @@ void reduce_columns(const T* x, int64_t rows, int64_t n, T* y) {
     }
     return;
   }
-  for (int64_t j = 0; j < n; j += kTile) reduce_column_tile<Op>(x + j, rows, std::min(kTile, n - j), n, y + j);
+  parallel_for(n, std::max<int64_t>(64, kParallelGrain / (rows + 1)), [=](int64_t begin, int64_t end, int) {
+    for (int64_t j = begin; j < end; j += kTile)
+      reduce_column_tile<Op>(x + j, rows, std::min(kTile, end - j), n, y + j);
+  });
 }
 
 }  // namespace rf

@@ -18,6 +18,15 @@ struct Rows {
   int64_t group() const {
     return std::max<int64_t>(1, kGroupBytes / static_cast<int64_t>(sizeof(T)) / std::max<int64_t>(1, n));
   }
+  // Calls f(begin, end, memory) for stretches of whole groups, in vectorised code; each has its own `size` elements.
+  template <class T, class F>
+  void for_each_group(T* memory, int64_t size, const F& f) const {
+    const int64_t rows = group<T>(), last = count;
+    const int64_t grain = 1 + kParallelGrain / 4 / (rows * n + 1);  // an exponential costs several additions
+    parallel_for((last + rows - 1) / rows, grain, [=, &f](int64_t begin, int64_t end, int part) {
+      vectorised([=, &f] { f(begin * rows, std::min(end * rows, last), memory + part * size); });
+    });
+  }
 };
 
 // shifted = x - max of the row; y = e^shifted; sums = sums of y. `shifted` may be y, and either may be x.
@@ -36,9 +45,10 @@ inline void exponentials(const T* x, int64_t rows, int64_t n, T* shifted, T* y, 
   reduce_each_row<SumOf>(y, rows, n, sums);
 }
 
+// So many elements for each thread.
 template <class T>
 T* temporary(Context& c, int64_t elements) {
-  return static_cast<T*>(c.scratch(static_cast<size_t>(elements) * sizeof(T)));
+  return static_cast<T*>(c.scratch(static_cast<size_t>(elements * intra_op_threads()) * sizeof(T)));
 }
 
 template <class T, bool kLog>
@@ -48,15 +58,15 @@ Kernel softmax(const Node&) {
     check(x.shape().rank() >= 1, "[", c.node().op, "] logits must have at least one dimension");
     Tensor& y = c.output(0, x.shape());
     const Rows rows(x.shape());
-    const int64_t group = rows.group<T>(), n = rows.n, count = rows.count;
+    const int64_t group = rows.group<T>(), n = rows.n;
     if (x.num_elements() == 0) return;
-    T* sums = temporary<T>(c, group);
-    T* exps = kLog ? temporary<T>(c, group * n) : nullptr;
+    T* temporaries = temporary<T>(c, group * (kLog ? n + 1 : 1));
     const T* in = x.data<T>();
     T* out = y.data<T>();
-    vectorised([=] {
-      for (int64_t start = 0; start < count; start += group) {
-        const int64_t size = count - start < group ? count - start : group;
+    rows.for_each_group<T>(temporaries, group * (kLog ? n + 1 : 1), [=](int64_t begin, int64_t end, T* sums) {
+      T* exps = sums + group;
+      for (int64_t start = begin; start < end; start += group) {
+        const int64_t size = end - start < group ? end - start : group;
         T* z = out + start * n;
         exponentials(in + start * n, size, n, z, kLog ? exps : z, sums);
         for (int64_t r = 0; r < size; ++r) {
@@ -100,11 +110,12 @@ Kernel cross_entropy(const Node&) {
     const int64_t group = rows.group<T>(), n = rows.n, count = rows.count;
     T* loss = c.output(0, {count}).template data<T>();
     T* backprop = c.output(1, x.shape()).template data<T>();
-    T *sums = temporary<T>(c, group), *shifted = temporary<T>(c, group * n);
+    T* temporaries = temporary<T>(c, group * (n + 1));
     const T *in = x.data<T>(), *target = labels.data<T>();
-    vectorised([=] {
-      for (int64_t start = 0; start < count; start += group) {
-        const int64_t size = count - start < group ? count - start : group;
+    rows.for_each_group<T>(temporaries, group * (n + 1), [=](int64_t begin, int64_t end, T* sums) {
+      T* shifted = sums + group;
+      for (int64_t start = begin; start < end; start += group) {
+        const int64_t size = end - start < group ? end - start : group;
         T* z = backprop + start * n;
         exponentials(in + start * n, size, n, shifted, z, sums);
         for (int64_t r = 0; r < size; ++r) {
@@ -138,11 +149,12 @@ Kernel sparse_cross_entropy(const Node&) {
     visit_index(labels.dtype(), [&](auto tag) {
       const auto* label = labels.data<typename decltype(tag)::type>();
       check_indices(c, label, count, n);
-      T *sums = temporary<T>(c, group), *chosen = temporary<T>(c, group), *shifted = temporary<T>(c, group * n);
+      T* temporaries = temporary<T>(c, group * (n + 2));
       const T* in = x.data<T>();
-      vectorised([=] {
-        for (int64_t start = 0; start < count; start += group) {
-          const int64_t size = count - start < group ? count - start : group;
+      rows.for_each_group<T>(temporaries, group * (n + 2), [=](int64_t begin, int64_t end, T* sums) {
+        T *chosen = sums + group, *shifted = chosen + group;
+        for (int64_t start = begin; start < end; start += group) {
+          const int64_t size = end - start < group ? end - start : group;
           T* z = backprop + start * n;
           exponentials(in + start * n, size, n, shifted, z, sums);
           for (int64_t r = 0; r < size; ++r) chosen[r] = shifted[r * n + label[start + r]];

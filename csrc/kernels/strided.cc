@@ -3,8 +3,12 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/parallel.h"
+
 namespace rf {
 namespace {
+
+constexpr int64_t kParallelBytes = 256 * 1024;  // from which on another thread pays
 
 struct Bytes16 {
   uint64_t words[2];
@@ -98,10 +102,19 @@ void StridedCopy::add(int64_t size, int64_t from_step, int64_t to_step) {
   dims_[rank_++] = {size, from_step, to_step};
 }
 
-void StridedCopy::run(const void* from_start, void* to_start) const {
+void StridedCopy::run(const void* from, void* to) const {
   if (empty_) return;
-  const char* from = static_cast<const char*>(from_start);
-  char* to = static_cast<char*>(to_start);
+  int64_t inner = width_;  // bytes below the outermost dimension
+  for (int i = 1; i < rank_; ++i) inner *= dims_[i].size;
+  parallel_for(rank_ ? dims_[0].size : 1, 1 + kParallelBytes / inner, [&](int64_t begin, int64_t end, int) {
+    StridedCopy part = *this;
+    if (rank_) part.dims_[0].size = end - begin;
+    part.run_part(static_cast<const char*>(from) + (rank_ ? begin * dims_[0].from : 0),
+                  static_cast<char*>(to) + (rank_ ? begin * dims_[0].to : 0));
+  });
+}
+
+void StridedCopy::run_part(const char* from, char* to) const {
   Dim dims[kMaxRank + 2];
   int rank = 0;
   while (rank < 2 - rank_) dims[rank++] = {1, 0, 0};  // at least two dimensions

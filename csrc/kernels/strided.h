@@ -17,12 +17,14 @@ class StridedCopy {
 
   // The next dimension, outermost first: its size and how many bytes one step moves in source and target.
   void add(int64_t size, int64_t from_step, int64_t to_step);
-  void run(const void* from, void* to) const;
+  void run(const void* from, void* to) const;  // large copies on the intra-op threads
 
  private:
   struct Dim {
     int64_t size, from, to;
   };
+  void run_part(const char* from, char* to) const;
+
   static constexpr int kMaxRank = 2 * Shape::kMaxRank;  // Tile splits each dimension in two
 
   bool empty_ = false;

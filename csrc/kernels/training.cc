@@ -2,6 +2,7 @@
 // `indices` names (sparse; duplicates apply one after the other, in order).
 #include <cmath>
 
+#include "kernels/elementwise.h"
 #include "kernels/index.h"
 #include "kernels/training.h"
 
@@ -27,9 +28,11 @@ T* slot(Context& c, int i, const Shape& shape) {
 // Applies a rule to n elements of the slots and the gradient.
 template <class T, class Rule, class... Slot>
 void pass(const Rule& rule, int64_t n, const T* g, Slot*... slots) {
-  vectorised([=] {
+  parallel_for(n, kParallelGrain, [=](int64_t begin, int64_t end, int) {
+    vectorised([=] {
 #pragma GCC ivdep
-    for (int64_t i = 0; i < n; ++i) rule(slots[i]..., g[i]);
+      for (int64_t i = begin; i < end; ++i) rule(slots[i]..., g[i]);
+    });
   });
 }
 

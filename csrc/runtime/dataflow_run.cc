@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "runtime/denormals.h"
+#include "base/denormals.h"
 
 namespace rf {
 namespace {

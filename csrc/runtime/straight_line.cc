@@ -5,7 +5,7 @@
 #include <cstring>
 #include <new>
 
-#include "runtime/denormals.h"
+#include "base/denormals.h"
 #include "runtime/token.h"
 
 namespace rf {
