@@ -32,6 +32,8 @@ class CppBackend:
         self._closing = _core.Cancellation()
         threads = config.inter_op_parallelism_threads or settings.get("RINGFLOW_INTER_OP_THREADS")
         self._pool = _core.InterOpPool(threads) if threads > 1 else None
+        if config.intra_op_parallelism_threads:  # there is one pool of them: the last session that asks decides
+            _core.set_intra_op_threads(config.intra_op_parallelism_threads)
 
     def compile(self, program: Program) -> Run:
         """A run whose attribute `timed` is a function as ``compile_timed`` gives.

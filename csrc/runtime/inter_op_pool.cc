@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "runtime/denormals.h"
+#include "base/denormals.h"
 
 namespace rf {
 

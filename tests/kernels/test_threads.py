@@ -76,6 +76,11 @@ def test_an_error_in_a_part_is_the_error_of_the_run():
         assert session.run(y, {x: normal(400, 400)}).shape == (400, 400)
 
 
+def test_the_session_s_option_sets_their_number():
+    with rf.Session(graph=rf.Graph(), config=rf.ConfigProto(intra_op_parallelism_threads=3)):
+        assert _core.intra_op_threads() == 3
+
+
 def test_sessions_of_several_threads_share_the_pool():
     _core.set_intra_op_threads(2)
     a = normal(500, 500)
