@@ -143,12 +143,12 @@ class _Painter:
         most = int((box.width - 16) / 7.0)
         self._text(middle, y + 17, _cut(box.title, most), 12.5, ink, "middle", 600)
         for k, line in enumerate(box.lines):
-            colour = GREY if ink == INK else PAPER
+            colour = ink if self._options.timed and box.us / self._most_us > 0.2 else GREY
             self._text(middle, y + 32 + ROW * k, _cut(line, int((box.width - 12) / 5.9)), 11, colour, "middle")
         self._out.append("</g>")
 
     def _fill(self, box: Box) -> str:
-        if self._options.timed and box.us:
+        if self._options.timed and box.us > 0.01 * self._most_us:
             return _heat(box.us / self._most_us)
         if box.kind == "variable":
             return VARIABLE
