@@ -9,8 +9,8 @@ Invariant: the partitions together compute what the program computes, bit for bi
 lower half of float32 between tasks).
 
 A loop may cross. A `_Recv` in a loop must run in every iteration, so each partition with one gets a control loop:
-Enter, Merge, Switch, NextIteration and Exit of a token, driven by the loop's LoopCond; the Merge starts the receives. What is
-dead where it is sent arrives dead. Source: TensorFlow, core/graph/graph_partition.cc (AddControlFlow).
+Enter, Merge, Switch, NextIteration and Exit of a token, driven by the loop's LoopCond; the Merge starts the receives.
+What is dead where it is sent arrives dead. Source: TensorFlow, core/graph/graph_partition.cc (AddControlFlow).
 """
 from __future__ import annotations
 
