@@ -82,6 +82,7 @@ ALL = (float32, float64, int32, uint8, int16, int8, string, int64, bool_, bfloat
 FLOATS = (float32, float64)
 INDEX = (int32, int64)
 NUMBERS = (float32, float64, int32, int64)
+WITH_SHORT = (*NUMBERS, int16, int8, uint8)
 FIXED = (float32, float64, int32, uint8, int16, int8, int64, bool_, bfloat16, uint16, float16, uint32, uint64)
 
 _BY_ENUM = {d.enum: d for d in ALL}

@@ -276,7 +276,7 @@ def _check_global_step(optimizer: str, step: Any) -> None:
 
 
 def _flatten(values: Any) -> Iterable[Any]:
-    if isinstance(values, (list, tuple)):
+    if isinstance(values, Iterable) and not isinstance(values, (Tensor, Variable, str)):
         for v in values:
             yield from _flatten(v)
     else:

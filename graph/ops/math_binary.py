@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..define import Array, Op, define
-from ..dtypes import FLOATS, NUMBERS
+from ..dtypes import FLOATS, NUMBERS, WITH_SHORT
 from ..errors import InvalidArgumentError
 from ..operation import Operation, Tensor
 from ..samples import Random, distinct, normal, positive
@@ -35,7 +35,7 @@ def sample_pairs(op: Op) -> None:
     op.sample(normal(2, 3), normal(4))  # refused
 
 
-@define("AddV2(x: T, y: T) -> z: T", T=NUMBERS, elementwise=True, commutative=True, shape=broadcast_shape)
+@define("AddV2(x: T, y: T) -> z: T", T=WITH_SHORT, elementwise=True, commutative=True, shape=broadcast_shape)
 def add(x: Array, y: Array) -> Array:
     """z = x + y"""
     return np.add(x, y)
@@ -45,7 +45,7 @@ add.gradient(lambda op, grad: unbroadcast_both(op, grad, grad))
 sample_pairs(add)
 
 
-@define("Sub(x: T, y: T) -> z: T", T=NUMBERS, elementwise=True, shape=broadcast_shape)
+@define("Sub(x: T, y: T) -> z: T", T=WITH_SHORT, elementwise=True, shape=broadcast_shape)
 def subtract(x: Array, y: Array) -> Array:
     """z = x - y"""
     return np.subtract(x, y)
@@ -55,7 +55,7 @@ subtract.gradient(lambda op, grad: unbroadcast_both(op, grad, negative(grad)))
 sample_pairs(subtract)
 
 
-@define("Mul(x: T, y: T) -> z: T", T=NUMBERS, elementwise=True, commutative=True, shape=broadcast_shape)
+@define("Mul(x: T, y: T) -> z: T", T=WITH_SHORT, elementwise=True, commutative=True, shape=broadcast_shape)
 def multiply(x: Array, y: Array) -> Array:
     """z = x * y"""
     return np.multiply(x, y)

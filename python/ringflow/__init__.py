@@ -13,7 +13,7 @@ Build a graph, differentiate it, distribute it over the ranks that mpirun starte
 
 This module only re-exports: the layers are ringflow.graph, .kernels, .collectives, .train and .launch.
 """
-from ringflow import collectives as collectives, graph as graph, kernels as kernels, train as train
+from ringflow import collectives as collectives, contrib as contrib, graph as graph, kernels as kernels, train as train
 from ringflow.collectives import (
     distribute as distribute,
     init as init,
