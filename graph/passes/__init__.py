@@ -12,7 +12,7 @@ from ..costs import Costs
 from ..device import Device
 from ..errors import InternalError
 from ..run_options import GraphOptions
-from . import cse, dead, fold, fuse, locks, order, simplify, verify
+from . import cse, dead, fold, fuse, layout, locks, order, simplify, verify
 from .dump import dumper
 from .partition import partition
 from .place import log_placement, place
@@ -25,6 +25,7 @@ PASSES: list[tuple[str, Pass]] = [
     ("order locks", locks.order_locks),
     ("order reads before updates", order.order_updates),
     ("fold constants", fold.fold_constants),
+    ("channels last", layout.to_channels_last),
     ("simplify", simplify.simplify),
     ("join common subexpressions", cse.join_common_subexpressions),
     ("drop dead code", dead.drop_dead_code),

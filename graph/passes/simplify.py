@@ -40,7 +40,12 @@ def _same_as(op: Operation) -> Tensor | None:
         return op.inputs[0] if axes is not None and axes.size == 0 else None
     if kind == "Transpose":
         perm = _constant(op.inputs[1])
-        return op.inputs[0] if perm is not None and list(perm) == list(range(len(perm))) else None
+        if perm is not None and list(perm) == list(range(len(perm))):
+            return op.inputs[0]
+        before = op.inputs[0].op  # a transpose that this one takes back
+        first = _constant(before.inputs[1]) if before.type == "Transpose" else None
+        undone = perm is not None and first is not None and list(first[perm]) == list(range(len(perm)))
+        return before.inputs[0] if undone else None
     if kind == "AddN" and len(op.inputs) == 1:
         return op.inputs[0]
     if kind == "Cast" and op.inputs[0].dtype is op.outputs[0].dtype:
