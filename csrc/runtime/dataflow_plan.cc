@@ -132,7 +132,7 @@ class FlowPlanner {
     f.role = role_of(n.op);
     f.trigger = n.op == "ControlTrigger";
     f.transfer = n.op == "_Send" || n.op == "_Recv";
-    f.late = n.op == "_BucketWait" || n.op == "_ExactMean";
+    f.place = place_++;
     f.target = target(i);
     f.num_inputs = static_cast<int>(inputs(i).size());
     if (f.role == Role::Kernel) add_kernel(f);
@@ -325,6 +325,7 @@ class FlowPlanner {
   FlowPlan plan_;
   Links links_;
   std::vector<int> order_;
+  int place_ = 0;
   std::vector<int> home_, target_;  // frames: where a node runs, and where its outputs are read
   std::vector<int> position_;       // of a node in its frame
   std::vector<std::vector<FlowEdge>> out_;

@@ -46,9 +46,9 @@ struct FlowNode {
   bool in_place = false;   // Sharing::InPlace
   bool trigger = false;    // ControlTrigger: alive whatever its inputs are
   bool constant = false;   // Enter: delivers to every iteration
-  bool late = false;       // waits for communication: goes when nothing else is ready
   bool unread = false;     // an output has no reader
   bool transfer = false;   // _Send, _Recv: runs dead or alive, and is told where
+  int place = 0;           // in the order of a straight line
   int target = 0;          // frame whose values its outputs are
   int first_input = 0;     // in FlowFrame::inputs
   int num_inputs = 0;

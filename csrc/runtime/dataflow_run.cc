@@ -173,7 +173,7 @@ bool DataflowRun::others_work() {
 // Queues what the last node made ready: one costly node for this thread, more of them for others.
 void DataflowRun::share_out(Worker& worker) {
   for (const Ready& ready : worker.found) {
-    if (!costs_ || worker.queue.empty() || ready.dead || ready.node->role != Role::Kernel || ready.node->late ||
+    if (!costs_ || worker.queue.empty() || ready.dead || ready.node->role != Role::Kernel ||
         !costs_->costly(*ready.node)) {
       worker.queue.push(ready);
       continue;

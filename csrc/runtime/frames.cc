@@ -54,7 +54,7 @@ void FrameStates::start(std::vector<Ready>& ready) {
   Iteration& all = begin(root, 0);
   for (size_t i = 0; i < root.plan->nodes.size(); ++i) {
     if (all.counts[i].pending > 0 || root.plan->nodes[i].role == Role::Merge) continue;
-    ready.push_back({&all, &root.plan->nodes[i], false});
+    ready.push_back({&all, &root.plan->nodes[i], root.plan->nodes[i].place, false});
     ++all.ops;
   }
   complete_ = root.plan->nodes.empty();
@@ -189,7 +189,7 @@ void FrameStates::deliver(const FlowNode& writer, Iteration& to, bool dead, int 
       if (--count.pending != 0) continue;
       reader_dead = count.dead > 0 && !reader.trigger;
     }
-    ready.push_back({&to, &reader, reader_dead});
+    ready.push_back({&to, &reader, reader.place, reader_dead});
     ++to.ops;
   }
 }

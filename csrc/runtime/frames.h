@@ -62,6 +62,7 @@ struct Frame {
 struct Ready {
   Iteration* iteration;
   const FlowNode* node;
+  int place;  // in the order of the plan
   bool dead;
 };
 

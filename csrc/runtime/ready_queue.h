@@ -1,6 +1,8 @@
-// Nodes that are ready, first in first out; those that wait for communication come last.
+// Nodes that are ready, in the order in which a straight line would run them: what is computed together stays together,
+// and what waits for communication goes last.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "runtime/frames.h"
@@ -9,39 +11,24 @@ namespace rf {
 
 class ReadyQueue {
  public:
-  bool empty() const { return count_ == 0 && late_.empty(); }
+  bool empty() const { return heap_.empty(); }
   void push(const Ready& ready) {
-    if (__builtin_expect(ready.node->late, 0)) return late_.push_back(ready);
-    if (count_ == ring_.size()) grow();
-    ring_[(first_ + count_++) & (ring_.size() - 1)] = ready;
+    heap_.push_back(ready);
+    std::push_heap(heap_.begin(), heap_.end(), Later());
   }
   Ready pop() {
-    if (count_ == 0) {
-      const Ready ready = late_.front();
-      late_.erase(late_.begin());
-      return ready;
-    }
-    const Ready ready = ring_[first_];
-    first_ = (first_ + 1) & (ring_.size() - 1);
-    --count_;
+    std::pop_heap(heap_.begin(), heap_.end(), Later());
+    const Ready ready = heap_.back();
+    heap_.pop_back();
     return ready;
   }
-  void clear() {
-    first_ = count_ = 0;
-    late_.clear();
-  }
+  void clear() { heap_.clear(); }
 
  private:
-  void grow() {
-    std::vector<Ready> larger(ring_.size() * 2);
-    for (size_t i = 0; i < count_; ++i) larger[i] = ring_[(first_ + i) & (ring_.size() - 1)];
-    ring_.swap(larger);
-    first_ = 0;
-  }
-
-  std::vector<Ready> ring_ = std::vector<Ready>(64);  // a power of two
-  size_t first_ = 0, count_ = 0;
-  std::vector<Ready> late_;
+  struct Later {
+    bool operator()(const Ready& a, const Ready& b) const { return a.place > b.place; }
+  };
+  std::vector<Ready> heap_;
 };
 
 }  // namespace rf
