@@ -104,24 +104,58 @@ def loop_gradient(loop: Loop, grads: dict[Tensor, Any], wanted: Sequence[Tensor]
         return []
     outer = graph._context
     seeds = [_seed(v, grads.get(_of(v.exit))) for v in variables]
-    outsides = [forward.imports[t] for t in imports]
-    sums = [_zeros(_shape_of(t), dtype) for t, dtype in zip(outsides, imports.values())]
     history = History(loop, None if outer is None else outer.history())
     name = graph.unique_name(forward.name.rpartition("/")[2])
     builder = LoopBuilder(graph, name, forward.parallel_iterations, forward)
     counter = history.begin(builder)
     backs = [builder.variable(seed, v.merge.shape, name="b_exit") for v, seed in zip(variables, seeds)]
-    accumulators = [builder.variable(zero, name="b_acc") for zero in sums]
     with inside(graph, builder.context):
         count, *values = builder.condition(call("GreaterEqual", counter.merge, 1))
         history.body(count)
-        into, onto = _body(loop, variables, list(imports), values[:len(backs)])
+        into, onto = _body(loop, variables, imports, values)
         nexts = [g if g is not None else _zeros(_shape_of(_of(v.stays)), v.merge.dtype)
                  for v, g in zip(variables, into)]
-        added = [s if g is None else call("AddV2", s, g) for s, g in zip(values[len(backs):], onto)]
-    exits = [builder.close(v, g) for v, g in zip([*backs, *accumulators], [*nexts, *added])]
+    results: Results = [(v.enter.op.inputs[0], builder.close(b, g)) for v, b, g in zip(variables, backs, nexts)]
+    for t, g in zip(imports, onto):
+        if g is not None:
+            results.append((forward.imports[t], _accumulated(builder, forward.imports[t], g)))
     history.end(counter)
-    return list(zip([*(v.enter.op.inputs[0] for v in variables), *outsides], exits))
+    return results
+
+
+def _accumulated(builder: LoopBuilder, t: Tensor, g: Any) -> Any:
+    """The sum over all iterations of `g`, made in the loop: the gradient of `t`, which is outside of it."""
+    row = g.values.shape[1:] if isinstance(g, IndexedSlices) and g.values.shape.rank else None
+    if isinstance(row, TensorShape) and row.is_fully_defined():  # rows are put one after the other
+        shape = TensorShape([None]).concatenate(row)
+        return IndexedSlices(_sum(builder, (0, *row.known), shape, g.values, _appended),
+                             _sum(builder, (0,), TensorShape([None]), g.indices, _appended), _as_tensor(_shape_of(t)))
+    with inside(builder.graph, builder.context):
+        dense = g._as_tensor() if isinstance(g, IndexedSlices) else g
+    return _sum(builder, _shape_of(t), None, dense, _added)
+
+
+def _sum(builder: LoopBuilder, shape: Any, invariant: TensorShape | None, term: Tensor, together: Any) -> Tensor:
+    """What `together` makes of zeros and the `term` of each iteration."""
+    zero = _zeros(np.array(shape, np.int32) if isinstance(shape, tuple) else shape, term.dtype)
+    total = builder.late_variable(zero, invariant, name="b_acc")
+    with inside(builder.graph, builder.context):
+        result = together(builder.body_value(total), builder.context.capture(term))
+    return builder.close(total, result)
+
+
+def _appended(rows: Tensor, more: Tensor) -> Tensor:
+    joined: Tensor = call("ConcatV2", [rows, more], 0)
+    return joined
+
+
+def _added(total: Tensor, term: Tensor) -> Tensor:
+    added: Tensor = call("AddV2", total, term)
+    return added
+
+
+def _as_tensor(shape: Any) -> Tensor:
+    return shape if isinstance(shape, Tensor) else call("Identity", shape)
 
 
 def _of(t: Tensor | None) -> Tensor:
@@ -143,23 +177,23 @@ def _body(loop: Loop, variables: list[Variable], imports: list[Tensor], grads: l
     ends = [_of(v.next).op.inputs[0] for v in variables]
     begins = [t for v in variables for t in (_of(v.stays), v.merge)]
     found = backward(context.graph, ends, grads, [*begins, *imports], border=context.border())
-    dense = [g._as_tensor() if isinstance(g, IndexedSlices) else g for g in found]
+    dense = [g._as_tensor() if isinstance(g, IndexedSlices) else g for g in found[:len(begins)]]
     into = []
     for k in range(0, len(begins), 2):
         parts = [g for g in dense[k:k + 2] if g is not None]
         into.append(summed(parts) if parts else None)
-    return into, dense[len(begins):]
+    return into, found[len(begins):]
 
 
-def _what_matters(loop: Loop, given: set[Tensor], wanted: set[Tensor]) -> tuple[list[Variable], dict[Tensor, DType]]:
-    """The variables that lie between `wanted` inputs and `given` results, and the captured tensors (as they are in the
-    loop) that need a sum, with the dtypes of their gradients."""
+def _what_matters(loop: Loop, given: set[Tensor], wanted: set[Tensor]) -> tuple[list[Variable], list[Tensor]]:
+    """The variables that lie between `wanted` inputs and `given` results, and the captured tensors, as they are in the
+    loop, that may need a sum."""
     context = loop.context
     variables = [v for v in loop.variables if v.merge.dtype.is_floating and v.next is not None and v.stays is not None]
     sources: dict[Tensor, int] = {}
     for i, v in enumerate(variables):
         sources[_of(v.stays)] = sources[v.merge] = 1 << i
-    imports = {v: d for v, u in context.imports.items() if u in wanted and (d := _gradient_dtype(u)) is not None}
+    imports = [v for v, u in context.imports.items() if u in wanted]
     for i, t in enumerate(imports, len(variables)):
         sources[t] = 1 << i
     ends = [_of(v.next).op.inputs[0] for v in variables]
@@ -176,8 +210,7 @@ def _what_matters(loop: Loop, given: set[Tensor], wanted: set[Tensor]) -> tuple[
     touched = 0
     for i in used:
         touched |= reached[i]
-    kept = {t: d for i, (t, d) in enumerate(imports.items(), len(variables)) if touched >> i & 1}
-    return [variables[i] for i in used], kept
+    return [variables[i] for i in used], [t for i, t in enumerate(imports, len(variables)) if touched >> i & 1]
 
 
 def _reached(ends: list[Tensor], sources: dict[Tensor, int], border: set[Tensor]) -> list[int]:
@@ -205,17 +238,6 @@ def _reached(ends: list[Tensor], sources: dict[Tensor, int], border: set[Tensor]
 
 
 # ---- zeros
-def _gradient_dtype(t: Tensor) -> DType | None:
-    """The dtype of the gradient of `t`: of a handle, that of the variable; None where there is none."""
-    if t.dtype is not dtypes.resource:
-        return t.dtype if t.dtype.is_floating else None
-    op = t.op
-    while op.type != "VarHandleOp" and op.inputs and op.inputs[0].dtype is dtypes.resource:
-        op = op.inputs[0].op
-    dtype = op.attrs["dtype"] if op.type == "VarHandleOp" else None
-    return dtype if dtype is not None and dtype.is_floating else None
-
-
 def _shape_of(t: Tensor) -> Any:
     """The shape of `t` (of the variable, for a handle): an array where it is known, else a tensor of the run."""
     shape = variable_shape(t) if t.dtype is dtypes.resource else t.shape

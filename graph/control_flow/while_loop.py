@@ -88,6 +88,13 @@ class LoopBuilder:
                 v.leaves, v.stays = call("Switch", v.merge, self.loop.condition)
             return [self.body_value(v) for v in self.loop.variables]
 
+    def late_variable(self, initial: Tensor, shape: TensorShape | None = None, name: str = "Enter") -> Variable:
+        """A variable that is thought of while the body is built. Its value there is ``body_value(variable)``."""
+        made = self.variable(initial, shape, name=name)
+        with inside(self.graph, self.context):
+            made.leaves, made.stays = call("Switch", made.merge, self.loop.condition)
+        return made
+
     def body_value(self, v: Variable) -> Tensor:
         value: Tensor = call("Identity", v.stays)
         if self.context.pivot is None or self.context.pivot.op.type == "Merge":

@@ -149,6 +149,15 @@ def rows_of_a_captured_table(x, w):
     return loop(3, lambda i, y: y * rf.gather(x, i % 2) + w, w)[0]
 
 
+def rows_of_a_matrix_that_is_captured(x, w):
+    table = rf.reshape(x, [2, 1]) * [[1.0, 2.0]]
+    return loop(4, lambda i, y: rf.tanh(y * rf.gather(table, [i % 2, 0]) + w), rf.ones([2, 2], rf.float64) * w)[0]
+
+
+def rows_in_a_loop_in_a_branch(x, w):
+    return rf.cond(positive(-x), lambda: loop(2, lambda i, y: y * rf.gather(x, [i, i]) * w, x)[0], lambda: w * x)
+
+
 def rows_in_a_branch(x, w):
     return rf.cond(positive(-x), lambda: rf.gather(x, [0, 0]) * w, lambda: rf.zeros([2], rf.float64))
 
@@ -158,7 +167,8 @@ CASES = [branch_taken, branch_not_taken, branches_with_several_results, branch_t
          a_variable_that_stays, length_that_the_values_decide, loop_in_loop, three_loops_deep, loop_in_cond,
          loop_in_cond_not_taken, cond_in_loop, loop_in_cond_in_loop, cond_in_loop_in_loop, loops_one_after_the_other,
          one_iteration_at_a_time, growing_shape, matrices, array_that_is_written, array_that_is_read,
-         array_read_and_written, maximum_iterations, rows_of_a_captured_table, rows_in_a_branch]
+         array_read_and_written, maximum_iterations, rows_of_a_captured_table, rows_of_a_matrix_that_is_captured,
+         rows_in_a_loop_in_a_branch, rows_in_a_branch]
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["static", "dynamic"])
@@ -263,6 +273,19 @@ def test_a_sparse_gradient_stays_sparse_through_a_cond():
             for value, want in ((True, [0, 2, 0, 0, 1]), (False, [0] * 5)):
                 dense = session.run(g._as_tensor(), {p: value, table: np.zeros((5, 2))})
                 np.testing.assert_array_equal(dense, np.array(want)[:, None] * np.ones((1, 2)))
+
+
+def test_a_sparse_gradient_stays_sparse_through_a_loop():
+    with rf.Graph().as_default() as graph:
+        table = rf.placeholder(rf.float64, [5, 2])
+        y = loop(3, lambda i, y: y + rf.gather(table, [i, 4]), rf.zeros([2, 2], rf.float64))[0]
+        (g,) = rf.gradients(y, table)
+        assert isinstance(g, rf.IndexedSlices)
+        with rf.Session(graph=graph, backend=BACKENDS[-1]) as session:
+            got = session.run(g, {table: np.zeros((5, 2))})
+            np.testing.assert_array_equal(np.sort(got.indices), [0, 1, 2, 4, 4, 4])
+            np.testing.assert_array_equal(got.dense_shape, [5, 2])
+            np.testing.assert_array_equal(session.run(g._as_tensor(), {table: np.zeros((5, 2))})[:, 0], [1, 1, 1, 0, 3])
 
 
 def test_gradients_can_be_taken_inside_of_a_body_and_of_a_branch():
