@@ -9,14 +9,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ringflow import (
-    _core,
-    collectives as collectives,  # defines ops of its own
-)
+from ringflow import collectives as collectives  # defines ops of its own
 from ringflow.graph import config
+from ringflow.graph.control_types import CONTROL_FLOW
+from ringflow.graph.dtypes import ALL
 from ringflow.graph.errors import NotFoundError
 from ringflow.graph.op_list import op_list_text, public_ops
 from ringflow.graph.opdef import OPS, OpDef
+from ringflow.kernels import registry
 
 COLUMNS = ("op", "cpu", "gpu", "gradient", "dtypes")
 _BY_PLANNER = ("Const", "Placeholder", "NoOp")  # carried out when a plan is made: there is nothing left to run
@@ -85,16 +85,18 @@ def select(ops: Sequence[OpDef], pattern: str) -> list[OpDef]:
 
 
 def matrix(ops: Iterable[OpDef]) -> list[Row]:
-    """A row for each op, from its definition and the kernels that are compiled in."""
-    kernels: dict[str, list[str]] = dict(_core.kernels())
-    return [_row(op, kernels) for op in ops]
+    """A row for each op, from its definition and the kernels that are registered."""
+    return [_row(op) for op in ops]
 
 
-def _row(op: OpDef, kernels: dict[str, list[str]]) -> Row:
-    cpu = "plan" if op.name in _BY_PLANNER else "yes" if op.name in kernels else "python"
+def _row(op: OpDef) -> Row:
+    kernels = registry.kernels_of(op.name)
+    devices = {k.device_type for k in kernels}
+    cpu = "plan" if op.name in _BY_PLANNER else "yes" if "CPU" in devices or op.name in CONTROL_FLOW else "python"
     gradient = "yes" if op.gradient_rule is not None else "none" if _has_none(op) else "-"
-    # Every kernel that is compiled in is one for CPUs.
-    return Row(op.name, cpu, "-", gradient, tuple(kernels.get(op.name) or _declared(op)))
+    found = {d for k in kernels for d in k.dtypes or ()}
+    dtypes = [d.name for d in ALL if d in found] or _declared(op)
+    return Row(op.name, cpu, "yes" if "GPU" in devices else "-", gradient, tuple(dtypes))
 
 
 def _has_none(op: OpDef) -> bool:

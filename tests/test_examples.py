@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import ringflow as rf
 
 EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "examples"
 DIGITS = EXAMPLES / "digits.py"
@@ -123,3 +124,14 @@ def test_a_batch_is_the_same_set_for_any_number_of_ranks(size):
 def test_a_batch_that_cannot_be_shared_is_refused(batch, message):
     with pytest.raises(datasets.DataError, match=message):
         datasets.Shards(100, batch, 0, 0, 2)
+
+
+def test_digits_on_two_ranks_log_one_file_with_a_loss_for_each_step(mpirun, tmp_path):
+    pytest.importorskip("sklearn")
+    ran = mpirun(2, DIGITS, "--epochs", "2", "--logdir", str(tmp_path / "logs"))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    steps = int(re.search(r"step (\d+)/\1 ", ran.stdout).group(1))
+    path, = (tmp_path / "logs").iterdir()
+    events = list(rf.train.summary_iterator(str(path)))
+    assert [e.step for e in events if e.summary.value] == list(range(1, steps + 1))
+    assert any(e.graph_def for e in events) and events[-1].summary.value[0].tag == "loss"
