@@ -1,9 +1,10 @@
 """Partition: splits a placed program by device, into graphs that exchange tensors by `_Send` and `_Recv`.
 
 One `_Recv` for each (tensor, destination), shared by all readers there. A control edge that crosses becomes an empty
-Const behind its source, sent, and an Identity of what is received. `_Arg` and Const are not sent: each device has its
-own. A reference that is read from elsewhere is read where it lives, when all else that the reader waits for is done,
-once for each reader: the reader sees what it would have seen on one device.
+Const behind its source, sent, and an Identity of what is received, unless a tensor of the source is received anyway.
+`_Arg` and Const are not sent: each device has its own. A reference that is read from elsewhere is read where it lives,
+when all else that the reader waits for is done, once for each reader: the reader sees what it would have seen on one
+device.
 
 Invariant: the partitions together compute what the program computes, bit for bit (but for `bfloat16`, which drops the
 lower half of float32 between tasks).
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..control_types import ENTER
+from ..control_types import ENTER, SWITCH
 from ..device import Device
 from ..errors import InternalError
 from ..operation import Operation, Tensor
@@ -46,6 +47,7 @@ class _Splitter:
         self._copies: dict[tuple[Operation, str], Operation] = {}
         self._received: dict[tuple[Tensor, str], Tensor] = {}
         self._awaited: dict[tuple[Operation, str], Operation] = {}
+        self._crossing: dict[tuple[Operation, str], Tensor] = {}  # what a device receives of an operation
         self._edges = 0
         self._places = find_places(self._ops)
         self._loops: dict[tuple[str, tuple[str, ...]], Operation] = {}  # Merge of a control loop, by device and frame
@@ -56,6 +58,10 @@ class _Splitter:
             if at not in self._parts:
                 raise InternalError(f"[partition] {op!r} is on {at}, which is no device of the session")
             self._home[op] = at
+        for op in self._ops:
+            for t in op.inputs:
+                if self._home[t.op] != self._home[op] and not t.is_ref and t.op.type not in SWITCH:
+                    self._crossing.setdefault((t.op, self._home[op]), t)
         back: list[tuple[Operation, int]] = []
         for op in self._ops:
             if not _everywhere(op):
@@ -109,6 +115,8 @@ class _Splitter:
         there = self._home[op]
         if there == here:
             return self._copies[op, there]
+        if (op, here) in self._crossing:  # a tensor of it that comes anyway says the same
+            return self._input(self._crossing[op, here], here, op).op
         if (op, here) not in self._awaited:
             done = self._add(there, "Const", [], f"{op.name}/_done", [self._copies[op, there]],
                              value=np.zeros(0, np.float32), dtype=dtypes.float32)

@@ -7,6 +7,7 @@ is not. Source: TensorFlow, core/graph/graph_partition.cc (AddControlEdges), and
 """
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -91,10 +92,14 @@ def receive_late(parts: Sequence[Partition], costs: Costs) -> None:
         worked = sorted((op for op in outside if op.type not in _NO_WORK and times.end[op] > times.start[op]
                          and op.type not in ENTER), key=lambda op: times.end[op])
         triggers: dict[Operation, Operation] = {}
+        waiting: dict[Operation, list[Operation]] = defaultdict(list)
+        for op in part.graph._ops:
+            for c in op.control_inputs:
+                waiting[c].append(op)
         for recv in [op for op in outside if op.type == "_Recv"]:
             copy = times.end[recv] - times.start[recv]
-            readers = [times.start[c] for t in recv.outputs for c in t.consumers]
-            latest = min(readers, default=0.0) - copy
+            readers = [*waiting[recv], *recv.outputs[0].consumers]
+            latest = min([times.start[op] for op in readers], default=0.0) - copy
             after = [op for op in worked if times.start[recv] < times.end[op] <= latest]
             if copy <= 0 or not after:
                 continue

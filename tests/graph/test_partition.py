@@ -229,7 +229,8 @@ def test_receives_that_come_late_do_not_lengthen_the_step(seed):
             assert op.type == "ControlTrigger"
             position[op] = position[op.control_inputs[0]] + 0.25
         elif op.type == "_Recv":
-            position[op] = min(position[c] for t in op.outputs for c in t.consumers) - 0.25
+            waiting = [o for p in parts for o in p.graph.get_operations() if op in o.control_inputs]
+            position[op] = min(position[c] for c in [*op.outputs[0].consumers, *waiting]) - 0.25
     late = receive.simulate(parts, costs, sorted(position, key=position.__getitem__))
     assert late.makespan <= early.makespan + 1e-6
     receives = [op for op in early.order if op.type == "_Recv"]
