@@ -166,3 +166,19 @@ def test_sessions_in_threads_share_a_graph_that_grows(session):
         t.join()
     assert not failed, failed
     assert session.run(grown[5], {x: [1.0]})[0] == 6.0
+
+
+# ---- looking at passes
+def test_every_pass_is_written_before_and_after(session, tmp_path, monkeypatch):
+    monkeypatch.setenv("RINGFLOW_DUMP_PASSES", str(tmp_path))
+    x = rf.placeholder(rf.float32, [2], name="x")
+    session.run((x + 1.0) * rf.reduce_sum(rf.constant([1.0, 2.0], name="c"), name="total"), {x: [1, 2]})
+    session.run(x * 2.0, {x: [1, 2]})
+    names = sorted(p.name.split("_", 1)[1] for p in tmp_path.iterdir())
+    assert names[0] == "000_00_extract.txt" and any(n.startswith("001_00") for n in names)
+    stems = [n.split("_", 2)[2] for n in names if n.startswith("000")]
+    assert stems.index("fold_constants.txt") < stems.index("drop_dead_code.txt")
+    text = {n: next(tmp_path.glob(f"*_{n}")).read_text() for n in names}
+    assert "total = Sum(c" in text["000_00_extract.txt"]
+    last = text[next(n for n in names if "000" in n and "drop_dead" in n)]
+    assert "Sum(" not in last and "x/_arg_0 = _Arg()" in last
