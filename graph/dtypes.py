@@ -84,6 +84,7 @@ INDEX = (int32, int64)
 NUMBERS = (float32, float64, int32, int64)
 WITH_SHORT = (*NUMBERS, int16, int8, uint8)
 FIXED = (float32, float64, int32, uint8, int16, int8, int64, bool_, bfloat16, uint16, float16, uint32, uint64)
+MOVABLE = (*FIXED, string)  # elements that are moved and never looked at
 
 _BY_ENUM = {d.enum: d for d in ALL}
 _BY_NAME: dict[str, DType] = {d.name: d for d in ALL}

@@ -20,6 +20,19 @@ from .global_step import (
     get_or_create_global_step as get_or_create_global_step,
 )
 from .gradient_descent import GradientDescentOptimizer as GradientDescentOptimizer
+from .input import (
+    batch as batch,
+    batch_join as batch_join,
+    input_producer as input_producer,
+    limit_epochs as limit_epochs,
+    match_filenames_once as match_filenames_once,
+    maybe_batch as maybe_batch,
+    range_input_producer as range_input_producer,
+    shuffle_batch as shuffle_batch,
+    shuffle_batch_join as shuffle_batch_join,
+    slice_input_producer as slice_input_producer,
+    string_input_producer as string_input_producer,
+)
 from .learning_rate import exponential_decay as exponential_decay
 from .momentum import MomentumOptimizer as MomentumOptimizer
 from .optimizer import Optimizer as Optimizer

@@ -41,9 +41,9 @@ Kernel assign(const Node& node) {
     }
     // a variable keeps its memory for life: others may have been told where it is
     if (!v.value.initialized()) {
-      Tensor fresh(value.dtype(), value.shape());
-      std::memcpy(fresh.raw(), value.raw(), value.bytes());
-      v.value = fresh;
+      v.value = copy_of(value);
+    } else if (value.dtype() == DType::String) {
+      v.value = copy_of(value);  // nobody holds the place of strings
     } else if (v.value.raw() != value.raw()) {
       std::memcpy(v.value.raw(), value.raw(), value.bytes());
     }
@@ -72,6 +72,17 @@ struct AssignUpdate {
   }
 };
 
+template <class T>
+Kernel count_up_to(const Node& node) {
+  return [limit = node.attr<int64_t>("limit")](Context& c) {
+    Tensor& v = c.mutable_input(0);
+    check(v.rank() == 0, "[CountUpTo] ref must be a scalar: got ", v.shape());
+    T& count = *v.data<T>();
+    if (count >= limit) fail(Code::OutOfRange, "Reached limit of ", limit);
+    *c.output(0, {}).template data<T>() = count++;
+  };
+}
+
 RF_KERNEL_ANY("VariableV2", None, variable)
 RF_KERNEL_ANY("IsVariableInitialized", None, is_variable_initialized)
 RF_KERNEL_ANY("Assign", None, assign)
@@ -81,6 +92,7 @@ RF_KERNEL_ANY("ReadVariableOp", Alias, read_variable)
 RF_KERNEL_ANY("AssignVariableOp", None, assign)
 RF_KERNEL_BY("AssignAddVariableOp", "dtype", AssignUpdate<formula::Add>::make, float, double, int32_t, int64_t)
 RF_KERNEL_BY("AssignSubVariableOp", "dtype", AssignUpdate<formula::Sub>::make, float, double, int32_t, int64_t)
+RF_KERNEL("CountUpTo", count_up_to, int32_t, int64_t)
 RF_KERNEL("AssignAdd", AssignUpdate<formula::Add>::make, float, double, int32_t, int64_t)
 RF_KERNEL("AssignSub", AssignUpdate<formula::Sub>::make, float, double, int32_t, int64_t)
 

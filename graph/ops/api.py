@@ -6,7 +6,7 @@ from .argmax import argmax as arg_max, argmax, argmin as arg_min, argmin
 from .array import fill, matrix_band_part, one_hot, pad, range_ as range, tile
 from .bias import bias_add
 from .cast import cast
-from .checks import check_numerics
+from .checks import assert_op as Assert, check_numerics
 from .compare import (
     equal, greater, greater_equal, is_finite, is_inf, is_nan, less, less_equal, logical_and, logical_not, logical_or,
     not_equal,
@@ -43,5 +43,5 @@ from .shape_ops import (
 from .slicing import slice_ as slice, strided_slice
 from .strings import string_join, string_to_hash_bucket_fast
 from .state import (
-    assign, assign_add, assign_sub, is_variable_initialized, scatter_add, scatter_sub, scatter_update,
+    assign, assign_add, assign_sub, count_up_to, is_variable_initialized, scatter_add, scatter_sub, scatter_update,
 )

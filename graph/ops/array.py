@@ -8,7 +8,7 @@ import numpy as np
 from .. import dtypes
 from ..constant import constant_shape, constant_value
 from ..define import Array, define
-from ..dtypes import FIXED, INDEX, NUMBERS
+from ..dtypes import FIXED, INDEX, MOVABLE, NUMBERS
 from ..errors import InvalidArgumentError
 from ..opdef import attr
 from ..operation import Operation, Tensor
@@ -193,7 +193,7 @@ where_op.sample(np.zeros((2, 2), np.float32))
 where_op.sample(np.zeros((0, 3), np.bool_))
 
 
-@define("Select(condition: bool, t: T, e: T) -> output: T", T=FIXED)
+@define("Select(condition: bool, t: T, e: T) -> output: T", T=MOVABLE)
 def select(condition: Array, t: Array, e: Array) -> Array:
     """output = t where `condition`, else e, which have one shape; condition: that shape, (), or (n,) for whole rows."""
     if t.shape != e.shape or (condition.shape != t.shape and condition.shape != t.shape[:min(condition.ndim, 1)]):
@@ -228,7 +228,7 @@ select.sample(np.array(False), normal(2, 3), normal(2, 3))
 select.sample(np.zeros((0, 2), np.bool_), normal(0, 2), normal(0, 2))
 
 
-@define("SelectV2(condition: bool, t: T, e: T) -> output: T", T=FIXED)
+@define("SelectV2(condition: bool, t: T, e: T) -> output: T", T=MOVABLE)
 def select_v2(condition: Array, t: Array, e: Array) -> Array:
     """output = t where `condition`, else e; the three broadcast as in NumPy."""
     return np.where(condition, t, e)
@@ -255,7 +255,7 @@ select_v2.sample(np.array([True, False]), normal(0, 2), normal())
 
 
 # ---- repeating, padding, masking
-@define("Tile(input: T, multiples: Tmultiples) -> output: T", T=FIXED, Tmultiples=INDEX_ATTR)
+@define("Tile(input: T, multiples: Tmultiples) -> output: T", T=MOVABLE, Tmultiples=INDEX_ATTR)
 def tile(input: Array, multiples: Array) -> Array:
     """`input` repeated multiples[k] times along axis k. multiples: (rank,), >= 0."""
     if multiples.shape != (input.ndim,) or np.any(multiples < 0):

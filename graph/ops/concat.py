@@ -9,7 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..constant import constant_value
 from ..define import Array, convert_to_tensor, define
-from ..dtypes import FIXED, INDEX, string
+from ..dtypes import FIXED, INDEX, MOVABLE, string
 from ..errors import InvalidArgumentError
 from ..opdef import attr
 from ..operation import Operation, Tensor
@@ -109,7 +109,7 @@ concat_offset.sample(np.array(-1, np.int32), [np.array([2, 3], np.int64), np.arr
 concat_offset.sample(np.array(0, np.int32), [np.array([4], np.int32)])
 
 
-@define("Split(split_dim: int32, value: T) -> output: num_split*T", T=FIXED)
+@define("Split(split_dim: int32, value: T) -> output: num_split*T", T=MOVABLE)
 def split_op(split_dim: Array, value: Array, *, num_split: int) -> list[Array]:
     """`value` in `num_split` equal parts along `split_dim` ()."""
     at = axis_index("Split", "split_dim", int(split_dim), value.ndim)
@@ -151,7 +151,7 @@ split_op.sample(np.array(0, np.int32), normal(3, 2, 2), num_split=1)
 split_op.sample(np.array(1, np.int32), normal(2, 0), num_split=2)
 
 
-@define("SplitV(value: T, size_splits: Tlen, split_dim: int32) -> output: num_split*T", T=FIXED,
+@define("SplitV(value: T, size_splits: Tlen, split_dim: int32) -> output: num_split*T", T=MOVABLE,
         Tlen=attr("type", dtypes.int64, INDEX))
 def split_v(value: Array, size_splits: Array, split_dim: Array, *, num_split: int) -> list[Array]:
     """`value` in parts of size_splits[i] along `split_dim` (). size_splits: (num_split,), one may be -1: the rest."""
@@ -197,7 +197,7 @@ split_v.sample(normal(2, 3), np.array([3], np.int64), np.array(-1, np.int32), nu
 
 
 # ---- along a new axis
-@define("Pack(values: N*T) -> output: T", T=FIXED, axis=0)
+@define("Pack(values: N*T) -> output: T", T=MOVABLE, axis=0)
 def pack(values: list[Array], *, axis: int) -> Array:
     """The N values, of one shape, along a new axis of size N at `axis`."""
     if any(v.shape != values[0].shape for v in values):
@@ -233,7 +233,7 @@ pack.sample([normal(), normal()])
 pack.sample([normal(0), normal(0)])
 
 
-@define("Unpack(value: T) -> output: num*T", T=FIXED, axis=0)
+@define("Unpack(value: T) -> output: num*T", T=MOVABLE, axis=0)
 def unpack(value: Array, *, num: int, axis: int) -> list[Array]:
     """The `num` slices of `value` along `axis`, which has that size and goes away."""
     at = axis_index("Unpack", "axis", axis, value.ndim)
@@ -333,7 +333,7 @@ parallel_dynamic_stitch.sample([np.array([0, 2], np.int32), np.array([1, 3], np.
 parallel_dynamic_stitch.sample([np.array(1, np.int32), np.array([2, 0], np.int32)], [normal(), normal(2)])
 
 
-@define("DynamicPartition(data: T, partitions: int32) -> outputs: num_partitions*T", T=FIXED)
+@define("DynamicPartition(data: T, partitions: int32) -> outputs: num_partitions*T", T=MOVABLE)
 def dynamic_partition(data: Array, partitions: Array, *, num_partitions: int) -> list[Array]:
     """outputs[i] = the rows of `data` with partitions == i, in order.
 

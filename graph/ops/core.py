@@ -55,7 +55,7 @@ _placeholder.sample(dtype=dtypes.float32, shape=[None, 3])
 _placeholder.sample(dtype=dtypes.int64)
 
 
-@define("PlaceholderWithDefault(input: dtype) -> output: dtype", dtype=dtypes.FIXED, shape=attr("shape"))
+@define("PlaceholderWithDefault(input: dtype) -> output: dtype", dtype=dtypes.MOVABLE, shape=attr("shape"))
 def _placeholder_with_default(input: Array) -> Array:
     """output = input, unless a run feeds it. The input must fit the attr `shape`."""
     return input
@@ -116,7 +116,7 @@ def _(op: Operation, grad: Tensor) -> list[Tensor]:
 _identity_samples(prevent_gradient, gradient=False)
 
 
-@define("Snapshot(input: T) -> output: T", T=dtypes.FIXED, shape=first_shape)
+@define("Snapshot(input: T) -> output: T", T=dtypes.MOVABLE, shape=first_shape)
 def snapshot(input: Array) -> Array:
     """output = input, in memory of its own."""
     return np.array(input)

@@ -8,7 +8,7 @@ import numpy as np
 from .. import dtypes
 from ..constant import constant_shape, constant_value
 from ..define import Array, convert_to_tensor, define
-from ..dtypes import FIXED, INDEX, NUMBERS
+from ..dtypes import INDEX, MOVABLE, NUMBERS
 from ..errors import InvalidArgumentError, UnimplementedError
 from ..indexed_slices import IndexedSlices
 from ..operation import Operation, Tensor
@@ -32,7 +32,7 @@ def _check_range(where: str, indices: Array, limits: Any) -> None:
 
 
 # ---- GatherV2
-@define("GatherV2(params: Tparams, indices: Tindices, axis: Taxis) -> output: Tparams", Tparams=FIXED, Tindices=INDEX,
+@define("GatherV2(params: Tparams, indices: Tindices, axis: Taxis) -> output: Tparams", Tparams=MOVABLE, Tindices=INDEX,
         Taxis=INDEX, batch_dims=0)
 def gather_op(params: Array, indices: Array, axis: Array, *, batch_dims: int) -> Array:
     """output[b, o, i, r] = params[b, o, indices[b, i], r], with b over the `batch_dims` first axes, o over the others
@@ -161,7 +161,7 @@ def gather(params: Any, indices: Any, validate_indices: Any = None, name: str | 
 
 
 # ---- GatherNd, ScatterNd
-@define("GatherNd(params: Tparams, indices: Tindices) -> output: Tparams", Tparams=FIXED, Tindices=INDEX)
+@define("GatherNd(params: Tparams, indices: Tindices) -> output: Tparams", Tparams=MOVABLE, Tindices=INDEX)
 def gather_nd(params: Array, indices: Array) -> Array:
     """output[i, r] = params[indices[i], r]: the last axis of `indices` (..., k) names k axes of `params`."""
     k = indices.shape[-1]

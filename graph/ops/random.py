@@ -13,7 +13,7 @@ import numpy as np
 from .. import dtypes
 from ..constant import constant_shape, constant_value
 from ..define import Array, convert_to_tensor, define
-from ..dtypes import FIXED, FLOATS, INDEX
+from ..dtypes import FLOATS, INDEX, MOVABLE
 from ..errors import InvalidArgumentError
 from ..graph import get_default_graph
 from ..interpreter import State
@@ -124,7 +124,7 @@ for _low, _high in ((0, 10), (-500, 2**30)):
 
 
 # ---- order, classes
-@define("RandomShuffle(value: T) -> output: T", T=FIXED, seed=0, seed2=0, stateful=True, statistical=True,
+@define("RandomShuffle(value: T) -> output: T", T=MOVABLE, seed=0, seed2=0, stateful=True, statistical=True,
         differentiable=False,
         shape=first_shape)
 def random_shuffle_op(value: Array, *, op: Operation, state: State) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..constant import constant_shape, constant_value
 from ..define import Array, convert_to_tensor, define
-from ..dtypes import FIXED, INDEX
+from ..dtypes import INDEX, MOVABLE
 from ..errors import InvalidArgumentError
 from ..opdef import attr
 from ..operation import Operation, Tensor
@@ -25,7 +25,7 @@ def _ints(*values: int) -> Array:
 
 
 # ---- what the shape is
-@define("Shape(input: T) -> output: out_type", T=FIXED, out_type=INDEX_ATTR, differentiable=False)
+@define("Shape(input: T) -> output: out_type", T=MOVABLE, out_type=INDEX_ATTR, differentiable=False)
 def shape(input: Array) -> Array:
     """The dimensions of `input`: output (rank,)."""
     return np.array(input.shape, np.int64)
@@ -41,7 +41,7 @@ shape.sample(normal(), out_type=dtypes.int64)
 shape.sample(normal(4, 0, 1))
 
 
-@define("ShapeN(input: N*T) -> output: N*out_type", T=FIXED, out_type=INDEX_ATTR, differentiable=False)
+@define("ShapeN(input: N*T) -> output: N*out_type", T=MOVABLE, out_type=INDEX_ATTR, differentiable=False)
 def shape_n(input: list[Array]) -> list[Array]:
     """The dimensions of each of the N inputs: output[i] (rank of input[i],)."""
     return [np.array(x.shape, np.int64) for x in input]
@@ -56,7 +56,7 @@ shape_n.sample([normal(2, 3), normal()])
 shape_n.sample([normal(0, 5)], out_type=dtypes.int64)
 
 
-@define("Size(input: T) -> output: out_type", T=FIXED, out_type=INDEX_ATTR, differentiable=False, shape=scalar_shape)
+@define("Size(input: T) -> output: out_type", T=MOVABLE, out_type=INDEX_ATTR, differentiable=False, shape=scalar_shape)
 def size(input: Array) -> Array:
     """The number of elements of `input`: output ()."""
     return np.array(input.size, np.int64)
@@ -67,7 +67,7 @@ size.sample(normal(), out_type=dtypes.int64)
 size.sample(normal(3, 0))
 
 
-@define("Rank(input: T) -> output: int32", T=FIXED, differentiable=False, shape=scalar_shape)
+@define("Rank(input: T) -> output: int32", T=MOVABLE, differentiable=False, shape=scalar_shape)
 def rank(input: Array) -> Array:
     """The number of dimensions of `input`: output ()."""
     return np.array(input.ndim, np.int32)
@@ -78,7 +78,7 @@ rank.sample(normal())
 
 
 # ---- the same elements, other dimensions
-@define("Reshape(tensor: T, shape: Tshape) -> output: T", T=FIXED, Tshape=INDEX_ATTR, aliases=True)
+@define("Reshape(tensor: T, shape: Tshape) -> output: T", T=MOVABLE, Tshape=INDEX_ATTR, aliases=True)
 def reshape(tensor: Array, shape: Array) -> Array:
     """`tensor` with the dimensions `shape` (n,) and the same elements in row-major order; one dimension may be -1."""
     wanted = [int(d) for d in shape]
@@ -135,7 +135,7 @@ reshape.sample(normal(0, 3), _ints(-1, 3))
 reshape.sample(normal(8), np.array([2, -1], np.int64))
 
 
-@define("ExpandDims(input: T, dim: Tdim) -> output: T", T=FIXED, Tdim=INDEX_ATTR, aliases=True)
+@define("ExpandDims(input: T, dim: Tdim) -> output: T", T=MOVABLE, Tdim=INDEX_ATTR, aliases=True)
 def expand_dims_op(input: Array, dim: Array) -> Array:
     """`input` with a dimension of size 1 put in at `dim`, in [-rank-1, rank]."""
     return np.expand_dims(input, axis_index("ExpandDims", "dim", int(dim.reshape(-1)[0]), input.ndim + 1))
@@ -165,7 +165,7 @@ expand_dims_op.sample(normal(2, 3), np.array(1, np.int64))
 expand_dims_op.sample(normal(), np.array(0, np.int32))
 
 
-@define("Squeeze(input: T) -> output: T", T=FIXED, squeeze_dims=attr("list(int)", []), aliases=True)
+@define("Squeeze(input: T) -> output: T", T=MOVABLE, squeeze_dims=attr("list(int)", []), aliases=True)
 def squeeze_op(input: Array, *, squeeze_dims: list[int]) -> Array:
     """`input` without its dimensions `squeeze_dims`, which must be 1; without all of size 1 where none is given."""
     axes = _squeezed("Squeeze", input.shape, squeeze_dims)
@@ -205,7 +205,7 @@ squeeze_op.sample(normal(2, 3))
 
 
 # ---- order of axes
-@define("Transpose(x: T, perm: Tperm) -> y: T", T=FIXED, Tperm=INDEX_ATTR)
+@define("Transpose(x: T, perm: Tperm) -> y: T", T=MOVABLE, Tperm=INDEX_ATTR)
 def transpose_op(x: Array, perm: Array) -> Array:
     """y[i_perm[0], i_perm[1], ...] = x[i_0, i_1, ...]: axis k of y is axis perm[k] of x. perm: (rank,)."""
     _check_permutation("Transpose", perm, x.ndim)
@@ -265,7 +265,7 @@ invert_permutation.sample(np.zeros(0, np.int32))
 
 
 # ---- broadcasting
-@define("BroadcastTo(input: T, shape: Tidx) -> output: T", T=FIXED, Tidx=INDEX_ATTR)
+@define("BroadcastTo(input: T, shape: Tidx) -> output: T", T=MOVABLE, Tidx=INDEX_ATTR)
 def broadcast_to(input: Array, shape: Array) -> Array:
     """`input` repeated along new leading axes and axes of size 1 to the dimensions `shape` (n,)."""
     try:

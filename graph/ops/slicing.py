@@ -13,7 +13,7 @@ import numpy as np
 
 from ..constant import constant_shape, constant_value
 from ..define import Array, convert_to_tensor, define
-from ..dtypes import FIXED, INDEX
+from ..dtypes import FIXED, INDEX, MOVABLE
 from ..errors import InvalidArgumentError
 from ..operation import Operation, Tensor
 from ..samples import normal
@@ -35,7 +35,7 @@ def _shape_as(x: Tensor, index: Tensor) -> Any:
 
 
 # ---- Slice
-@define("Slice(input: T, begin: Index, size: Index) -> output: T", T=FIXED, Index=INDEX)
+@define("Slice(input: T, begin: Index, size: Index) -> output: T", T=MOVABLE, Index=INDEX)
 def slice_(input: Array, begin: Array, size: Array) -> Array:
     """input[begin[0]:begin[0]+size[0], ...]; a size of -1 takes the rest. begin, size: (rank,)."""
     parts = []
@@ -170,7 +170,8 @@ def _masks(op: Operation) -> dict[str, Any]:
     return {name: op.attrs[name] for name in MASKS}
 
 
-@define("StridedSlice(input: T, begin: Index, end: Index, strides: Index) -> output: T", T=FIXED, Index=INDEX, **MASKS)
+@define("StridedSlice(input: T, begin: Index, end: Index, strides: Index) -> output: T", T=MOVABLE, Index=INDEX,
+        **MASKS)
 def strided_slice_op(input: Array, begin: Array, end: Array, strides: Array, *, begin_mask: int, end_mask: int,
                      ellipsis_mask: int, new_axis_mask: int, shrink_axis_mask: int) -> Array:
     """input[begin[0]:end[0]:strides[0], ...] by Python's rules; the masks are explained at the top of this file."""

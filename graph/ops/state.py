@@ -12,8 +12,8 @@ import numpy as np
 
 from .. import dtypes
 from ..define import Array, define
-from ..dtypes import FIXED, INDEX, NUMBERS
-from ..errors import InvalidArgumentError
+from ..dtypes import INDEX, MOVABLE, NUMBERS
+from ..errors import InvalidArgumentError, OutOfRangeError
 from ..interpreter import Ref, State
 from ..opdef import attr
 from ..operation import Operation
@@ -22,7 +22,7 @@ from ..shapes import TensorShape
 from .rules import arg_name, scalar_shape
 
 
-@define("VariableV2() -> ref: &dtype", shape=attr("shape"), dtype=attr("type", allowed=FIXED), container="",
+@define("VariableV2() -> ref: &dtype", shape=attr("shape"), dtype=attr("type", allowed=MOVABLE), container="",
         shared_name="",
         stateful=True, differentiable=False)
 def variable(*, container: str, shared_name: str, op: Operation, state: State) -> Ref:
@@ -38,8 +38,8 @@ def _(op: Operation) -> list[TensorShape]:
 variable.sample(shape=TensorShape([2, 3]), dtype=dtypes.float32, gradient=False)
 
 
-@define("IsVariableInitialized(ref: &dtype) -> is_initialized: bool", dtype=attr("type", allowed=FIXED), stateful=True,
-        differentiable=False, shape=scalar_shape)
+@define("IsVariableInitialized(ref: &dtype) -> is_initialized: bool", dtype=attr("type", allowed=MOVABLE),
+        stateful=True, differentiable=False, shape=scalar_shape)
 def is_variable_initialized(ref: Ref) -> Array:
     """Whether the variable has a value: output ()."""
     return np.array(ref.value is not None)
@@ -49,7 +49,7 @@ is_variable_initialized.sample(normal(2, 3))
 
 
 # ---- whole values
-@define("Assign(ref: &T, value: T) -> output_ref: &T", T=FIXED, validate_shape=True, use_locking=True, stateful=True,
+@define("Assign(ref: &T, value: T) -> output_ref: &T", T=MOVABLE, validate_shape=True, use_locking=True, stateful=True,
         differentiable=False)
 def assign(ref: Ref, value: Array, *, validate_shape: bool, op: Operation) -> Ref:
     """ref = value. Without validate_shape the variable takes any shape."""
@@ -186,6 +186,23 @@ def scatter_update(ref: Ref, indices: Array, updates: Array) -> Ref:
     return ref
 
 
+@define("CountUpTo(ref: &T) -> output: T", limit=attr("int"), T=INDEX, stateful=True, differentiable=False,
+        shape=scalar_shape)
+def count_up_to(ref: Ref, *, limit: int) -> Array:
+    """output = ref () before ref += 1. Raises: OutOfRangeError, and leaves ref, where it has reached `limit`."""
+    value: Array = ref.read()
+    if value.ndim:
+        raise InvalidArgumentError(f"[CountUpTo] ref must be a scalar: got {value.shape}")
+    if value >= limit:
+        raise OutOfRangeError(f"Reached limit of {limit}")
+    ref.value = value + value.dtype.type(1)
+    return value
+
+
+count_up_to.sample(np.array(3), limit=5, T="int64")
+count_up_to.sample(np.array([3]), limit=5, T="int64")  # refused
+
+
 def _sample_rows(op: Any) -> None:
     op.sample(normal(5, 3), np.array([0, 4, 2], np.int32), normal(3, 3))
     op.sample(normal(4), np.array([[1], [0]], np.int64), normal(2, 1))
@@ -200,6 +217,6 @@ scatter_add.sample(normal(3, 2), np.array([1, 1, 2], np.int32), normal(3, 2))
 scatter_sub.sample(normal(3, 2), np.array([1, 1, 1], np.int32), normal(3, 2))
 scatter_update.sample(normal(3, 2), np.array([1, 0, 1], np.int32), normal(3, 2))
 
-__all__ = ["assign", "assign_add", "assign_sub", "is_variable_initialized", "scatter_add", "scatter_sub",
+__all__ = ["assign", "assign_add", "assign_sub", "count_up_to", "is_variable_initialized", "scatter_add", "scatter_sub",
            "scatter_update",
            "variable"]
