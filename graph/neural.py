@@ -8,6 +8,7 @@ import numpy as np
 
 from .constant import constant_value
 from .define import convert_to_tensor
+from .dtypes import float32
 from .errors import InvalidArgumentError
 from .graph import get_default_graph
 from .operation import Tensor
@@ -147,6 +148,41 @@ def sigmoid_cross_entropy_with_logits(_sentinel: Any = None, labels: Any = None,
                                    f"logits {x.shape}, labels {z.shape}")
     result: Tensor = build("Sub", softplus(x), x * z, name=name or "logistic_loss")
     return result
+
+
+def weighted_cross_entropy_with_logits(targets: Any = None, logits: Any = None, pos_weight: Any = None,
+                                       name: str | None = None, labels: Any = None) -> Tensor:
+    """``sigmoid_cross_entropy_with_logits`` whose part for targets of 1 counts `pos_weight` times."""
+    x = convert_to_tensor(logits)
+    z = convert_to_tensor(labels if targets is None else targets, x.dtype)
+    weight = 1 + (pos_weight - 1) * z
+    result: Tensor = build("AddV2", (1 - z) * x, weight * softplus(-x), name=name or "logistic_loss")
+    return result
+
+
+def log_sigmoid(x: Any, name: str | None = None) -> Tensor:
+    """ln(sigmoid(x)), without underflow"""
+    return build("Neg", softplus(build("Neg", x)), name=name or "LogSigmoid")  # type: ignore[no-any-return]
+
+
+def softsign(features: Any, name: str | None = None) -> Tensor:
+    """x / (1 + |x|)"""
+    x = convert_to_tensor(features)
+    return build("RealDiv", x, build("Abs", x) + 1.0, name=name or "Softsign")  # type: ignore[no-any-return]
+
+
+def selu(features: Any, name: str | None = None) -> Tensor:
+    """1.0507 * (x, or 1.6733 * (e^x - 1) below 0): keeps mean 0 and variance 1 (Klambauer et al. 2017)"""
+    scale, alpha = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+    x = convert_to_tensor(features)
+    negative = build("Elu", build("Minimum", x, 0.0)) * (scale * alpha)
+    return build("AddV2", relu(x) * scale, negative, name=name or "Selu")  # type: ignore[no-any-return]
+
+
+def zero_fraction(value: Any, name: str | None = None) -> Tensor:
+    """The share of elements that are 0."""
+    zeros = build("Equal", value, np.zeros((), convert_to_tensor(value).dtype.as_numpy_dtype))
+    return reduce_mean(build("Cast", zeros, DstT=float32), name=name)
 
 
 # ---- normalisation

@@ -23,6 +23,7 @@ from ringflow.collectives import (
     size as size,
 )
 from ringflow.graph import (
+    app as app,
     errors as errors,
     graph_util as graph_util,
     initializers as initializers,
@@ -31,6 +32,7 @@ from ringflow.graph import (
     profiler as profiler,
 )
 from ringflow.graph.api import *  # noqa: F403
+from ringflow.graph.app import flags as flags
 from ringflow.kernels import python_io as python_io
 from ringflow.train import summary as summary
 from ringflow.version import __version__ as __version__
