@@ -120,7 +120,8 @@ py::list to_list(const std::vector<Call>& calls) {
   for (const Call& call : calls) {
     py::list outputs;
     for (const Call::Output& o : call.outputs)
-      outputs.append(py::make_tuple(name_of(o.dtype), py::tuple(py::cast(std::vector<int64_t>(o.shape.begin(), o.shape.end()))), o.bytes));
+      outputs.append(py::make_tuple(
+          name_of(o.dtype), py::tuple(py::cast(std::vector<int64_t>(o.shape.begin(), o.shape.end()))), o.bytes));
     list.append(py::make_tuple(call.node->name, call.start_ns, call.end_ns, call.thread, outputs, call.node->op,
                                call.node->inputs, call.node->device));
   }

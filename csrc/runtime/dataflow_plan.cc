@@ -30,7 +30,8 @@ bool is_control_flow(Role role) { return role >= Role::Forward; }
 // Ops that meet other ranks, in the same order everywhere.
 bool is_collective(const std::string& op) {
   static const char* const ops[] = {"_BucketReduce", "_BucketWait", "_ExactMaxima", "_ExactSum", "_ExactMean",
-                                    "_RanksMeet", "_ShareVariable", "CollectiveReduce", "CollectiveBcast", "CollectiveGather"};
+                                    "_RanksMeet", "_ShareVariable", "CollectiveReduce", "CollectiveBcast",
+                                    "CollectiveGather"};
   return std::find(std::begin(ops), std::end(ops), op) != std::end(ops);
 }
 
@@ -86,8 +87,8 @@ class FlowPlanner {
     int from = -1;
     const auto meet = [&](int writer) {
       if (from < 0) from = writer;
-      check(target(writer) == target(from), "[graph] the inputs of a node are in one frame: node '", n.name, "' (", n.op,
-            ") reads '", node(from).name, "' in ", spelled(target(from)), " and '", node(writer).name, "' in ",
+      check(target(writer) == target(from), "[graph] the inputs of a node are in one frame: node '", n.name, "' (",
+            n.op, ") reads '", node(from).name, "' in ", spelled(target(from)), " and '", node(writer).name, "' in ",
             spelled(target(writer)), ". Fix: bring values into a loop with Enter, and out with Exit");
     };
     for (const Edge& e : inputs(i))
@@ -109,7 +110,8 @@ class FlowPlanner {
     const std::string& name = enter.attr<std::string>("frame_name");
     check(!name.empty(), "[", enter.op, "] node '", enter.name, "' needs a frame_name: it is empty");
     const int64_t parallel = enter.attr<int64_t>("parallel_iterations", 10);
-    check(parallel >= 1, "[", enter.op, "] parallel_iterations must be at least 1: node '", enter.name, "' has ", parallel);
+    check(parallel >= 1, "[", enter.op, "] parallel_iterations must be at least 1: node '", enter.name, "' has ",
+          parallel);
     const auto [it, is_new] = children_.emplace(std::make_pair(parent, name), static_cast<int>(plan_.frames.size()));
     if (is_new) {
       FlowFrame made;
@@ -246,14 +248,15 @@ class FlowPlanner {
       const int input = static_cast<int>(in.inputs.size()) - f.first_input;
       in.inputs.push_back(writer.first_output + e.output);
       if (merge) in.merge_inputs.push_back(in.inputs.back());
-      check(writer.role != Role::NextIteration || merge, "[NextIteration] only a Merge reads the next iteration: node '",
-            n.name, "' (", n.op, ") reads '", writer.node->name, "'");
+      check(writer.role != Role::NextIteration || merge,
+            "[NextIteration] only a Merge reads the next iteration: node '", n.name, "' (", n.op, ") reads '",
+            writer.node->name, "'");
       out_[static_cast<size_t>(e.node)].push_back({position, input, e.output, merge});
     }
     for (int c : controls(i)) {
       const FlowNode& writer = flow(c);
-      check(writer.role != Role::NextIteration, "[NextIteration] nothing can wait for '", writer.node->name, "': node '",
-            n.name, "' (", n.op, ") has it as a control input");
+      check(writer.role != Role::NextIteration, "[NextIteration] nothing can wait for '", writer.node->name,
+            "': node '", n.name, "' (", n.op, ") has it as a control input");
       out_[static_cast<size_t>(c)].push_back({position, FlowEdge::kControl, 0, merge});
       if (writer.role == Role::Gate) add_gate(f, writer.ordinal);
     }
@@ -318,7 +321,8 @@ class FlowPlanner {
     if (&f == &plan_.frames[0] || f.exits > 0) return;
     const Node& enter = *first_enter_[static_cast<int>(&f - plan_.frames.data())];
     throw Error(Code::InvalidArgument,
-                text("[", enter.op, "] a loop ends by an Exit: loop '", f.name, "' of node '", enter.name, "' has none"),
+                text("[", enter.op, "] a loop ends by an Exit: loop '", f.name, "' of node '", enter.name,
+                     "' has none"),
                 enter.name);
   }
 

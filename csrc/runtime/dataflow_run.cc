@@ -50,19 +50,9 @@ class DataflowRun::AsyncCall {
   std::atomic<bool> over_{false};  // one of the two has returned
 };
 
-KernelCosts::KernelCosts(const FlowPlan& plan)
-    : first_(plan.nodes.data()), ns_(new std::atomic<uint32_t>[plan.nodes.size()]) {
-  for (size_t i = 0; i < plan.nodes.size(); ++i) ns_[i].store(4 * kCostlyNs, std::memory_order_relaxed);
-}
-
-void KernelCosts::add(const FlowNode& node, int64_t ns) {
-  const uint32_t last = of(node).load(std::memory_order_relaxed);
-  const uint32_t now = static_cast<uint32_t>(std::min<int64_t>(ns, 1 << 30));
-  of(node).store(last - last / 4 + now / 4, std::memory_order_relaxed);
-}
-
 DataflowRun::DataflowRun(const FlowPlan& plan, Resources& resources, InterOpPool* pool, KernelCosts* costs)
-    : plan_(plan), resources_(resources), pool_(pool), costs_(costs), frames_(plan), gates_(static_cast<size_t>(plan.gates), 1) {}
+    : plan_(plan), resources_(resources), pool_(pool), costs_(costs), frames_(plan),
+      gates_(static_cast<size_t>(plan.gates), 1) {}
 
 std::vector<Tensor> DataflowRun::execute(const std::vector<Tensor>& feeds, const RunOptions& options,
                                          std::vector<Call>* calls) {
@@ -93,7 +83,8 @@ std::vector<Tensor> DataflowRun::execute(const std::vector<Tensor>& feeds, const
   if (calls_) {
     for (Call& call : caller_.calls) calls_->push_back(std::move(call));
     caller_.calls.clear();
-    std::stable_sort(calls_->begin(), calls_->end(), [](const Call& a, const Call& b) { return a.start_ns < b.start_ns; });
+    std::stable_sort(calls_->begin(), calls_->end(),
+                     [](const Call& a, const Call& b) { return a.start_ns < b.start_ns; });
   }
   if (state_.resources.used()) state_.resources.reset("");
   return take_results();
@@ -277,7 +268,8 @@ void DataflowRun::wait(Lock& lock) {
   if (!limited_) return changed_.wait(lock);
   auto until = Clock::time_point::max();
   if (options_.interrupted) until = asked_ + kAskEvery;
-  if (options_.timeout_ms > 0 && !error_) until = std::min(until, start_ + std::chrono::milliseconds(options_.timeout_ms));
+  if (options_.timeout_ms > 0 && !error_)
+    until = std::min(until, start_ + std::chrono::milliseconds(options_.timeout_ms));
   if (until == Clock::time_point::max()) return changed_.wait(lock);
   changed_.wait_until(lock, until);
   check_limits(lock);

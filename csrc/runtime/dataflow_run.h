@@ -2,12 +2,11 @@
 //
 // Nodes run on the thread that called execute, and on helpers of the pool: a thread runs what its own nodes make ready,
 // but for costly nodes beyond the first, which go to a queue of the run. A kernel that waits holds no thread: its `done`
-// may come from anywhere and only leaves a note, which one of the threads takes up. The first error wins: nothing new is
-// started, what waits is cancelled, and execute returns when all of it has come back. Source: TensorFlow's executor (section 1 of its white
-// paper on control flow, "Implementation of Control Flow in TensorFlow", 2017).
+// may come from anywhere and only leaves a note, which one of the threads takes up. The first error wins: nothing new
+// is started, what waits is cancelled, and execute returns when all of it has come back.
+// Source: "Implementation of Control Flow in TensorFlow" (2017), and the asynchronous kernels of its executor.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -18,24 +17,11 @@
 
 #include "runtime/frames.h"
 #include "runtime/inter_op_pool.h"
+#include "runtime/kernel_costs.h"
 #include "runtime/ready_queue.h"
 #include "runtime/schedule.h"
 
 namespace rf {
-
-// What the kernels of a plan have cost of late, to tell which are worth another thread. Thread-safe.
-class KernelCosts {
- public:
-  explicit KernelCosts(const FlowPlan& plan);
-  bool costly(const FlowNode& node) const { return of(node).load(std::memory_order_relaxed) >= kCostlyNs; }
-  void add(const FlowNode& node, int64_t ns);
-
- private:
-  static constexpr uint32_t kCostlyNs = 10000;  // a few times what it takes to wake a thread
-  std::atomic<uint32_t>& of(const FlowNode& node) const { return ns_[static_cast<size_t>(node.node - first_)]; }
-  const Node* const first_;
-  const std::unique_ptr<std::atomic<uint32_t>[]> ns_;
-};
 
 class DataflowRun : private InterOpPool::Job {
  public:

@@ -194,7 +194,8 @@ class Limits {
  public:
   explicit Limits(const RunOptions& options) : options_(options), start_(Clock::now()) {}
   void check(const Node& next) const {
-    if (options_.cancellation && options_.cancellation->cancelled()) fail(Code::Cancelled, "[run] the run was cancelled");
+    if (options_.cancellation && options_.cancellation->cancelled())
+      fail(Code::Cancelled, "[run] the run was cancelled");
     if (options_.timeout_ms > 0 && Clock::now() - start_ > std::chrono::milliseconds(options_.timeout_ms))
       fail(Code::DeadlineExceeded, "[run] the run has not ended within ", options_.timeout_ms, " ms: '", next.name,
            "' would have been next. Fix: a longer timeout_in_ms");
