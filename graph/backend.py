@@ -38,7 +38,7 @@ class Backend(Protocol):
 
 
 class Reference:
-    """The NumPy interpreter as a backend. Its devices are names. A run looks at its deadline where it waits for others."""
+    """The NumPy interpreter as a backend. Its devices are names; a run looks at its deadline where it has to wait."""
 
     device_types = {"CPU": 60}
 
