@@ -47,6 +47,16 @@ void place(const Tensor& from, Tensor& to, int64_t index) {
 
 }  // namespace
 
+std::vector<Tensor> rows_of(const Tensor& tensor) {
+  std::vector<Tensor> rows;
+  for (int64_t k = 0; k < tensor.dim(0); ++k) {
+    Tensor row(tensor.dtype(), tail_of(tensor.shape()));
+    copy_elements(tensor, k * row.num_elements(), row, 0, row.num_elements());
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
 // ---- attempts
 
 struct Queue::Enqueue : Attempt {
@@ -174,12 +184,10 @@ std::vector<Element> Queue::elements_of(const std::vector<Tensor>& components) c
           "dimension: got ", components[0].dim(0), " and ", t.dim(0));
   }
   std::vector<Element> elements(static_cast<size_t>(components[0].dim(0)));
-  for (size_t k = 0; k < elements.size(); ++k)
-    for (const Tensor& t : components) {
-      Tensor row(t.dtype(), tail_of(t.shape()));
-      copy_elements(t, static_cast<int64_t>(k) * row.num_elements(), row, 0, row.num_elements());
-      elements[k].components.push_back(std::move(row));
-    }
+  for (const Tensor& t : components) {
+    std::vector<Tensor> rows = rows_of(t);
+    for (size_t k = 0; k < elements.size(); ++k) elements[k].components.push_back(std::move(rows[k]));
+  }
   return elements;
 }
 

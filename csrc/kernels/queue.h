@@ -30,6 +30,9 @@ struct QueueSpec {
   bool pads = false;                 // batches elements of different shapes by padding with zeros
 };
 
+// The rows of a tensor, each with memory of its own.
+std::vector<Tensor> rows_of(const Tensor& tensor);
+
 class Queue : public Waiting {
  public:
   Queue(QueueSpec spec, std::unique_ptr<QueueStorage> storage)

@@ -4,6 +4,7 @@ from . import (
     activation as activation,
     argmax as argmax,
     array as array,
+    barrier as barrier,
     batch_norm as batch_norm,
     bias as bias,
     candidates as candidates,

@@ -4,6 +4,7 @@ import threading
 import numpy as np
 import pytest
 import ringflow as rf
+from ringflow.graph import ops
 from ringflow.graph.session import BACKENDS
 
 from .test_queues import InThread
@@ -134,6 +135,84 @@ def test_synchronous_steps_of_several_workers_meet_in_an_accumulator(session):
         t.join(30)
         assert not t.is_alive()
     assert session.run(v) == steps * 1.0
+
+
+# ---- barriers
+class Barrier:
+    """The ops on a barrier of a float and an int, fed by keys."""
+
+    def __init__(self, session):
+        self._session, graph = session, session.graph
+        shapes = [rf.TensorShape([])] * 2
+        self.handle = ops.barrier.barrier(component_types=[rf.float32, rf.int32], shapes=shapes, name="b")
+        self._keys, self._f, self._i = (rf.placeholder(d, [None]) for d in (rf.string, rf.float32, rf.int32))
+        self._inserts = [ops.barrier.insert_many(self.handle, self._keys, x, component_index=k)
+                         for k, x in enumerate((self._f, self._i))]
+        self.sizes = [ops.barrier.ready_size(self.handle), ops.barrier.incomplete_size(self.handle)]
+        assert graph is self.handle.graph
+
+    def insert(self, component, **values):
+        x = (self._f, self._i)[component]
+        self._session.run(self._inserts[component], {self._keys: list(values), x: list(values.values())})
+
+    def take(self, n, **attrs):
+        indices, keys, floats, ints = ops.barrier.take_many(self.handle, n, component_types=[rf.float32, rf.int32],
+                                                            **attrs)
+        return [keys, floats, ints]
+
+    def close(self, cancel=False):
+        self._session.run(ops.barrier.close(self.handle, cancel_pending_enqueues=cancel))
+
+
+def test_elements_of_a_barrier_are_taken_when_whole_in_the_order_of_their_keys(session):
+    b = Barrier(session)
+    b.insert(0, x=1, y=2, z=3)
+    b.insert(1, z=30)
+    taker = InThread(session, b.take(2))
+    assert taker.waits() and session.run(b.sizes) == [1, 2]
+    b.insert(1, x=10)
+    keys, floats, ints = taker.result()
+    assert keys.tolist() == [b"x", b"z"] and floats.tolist() == [1, 3] and ints.tolist() == [10, 30]
+    b.insert(0, x=5)  # a key that was taken begins anew
+    assert session.run(b.sizes) == [0, 2]
+    with pytest.raises(rf.errors.InvalidArgumentError, match="Key y already has a value for component 0"):
+        b.insert(0, w=1, y=2)
+    assert session.run(b.sizes) == [0, 2]  # what fails changes nothing
+    with pytest.raises(rf.errors.DeadlineExceededError):
+        session.run(b.take(1, timeout_ms=20))
+
+
+def test_a_closed_barrier_takes_what_completes_elements_and_no_new_key(session):
+    b = Barrier(session)
+    b.insert(0, x=1, y=2)
+    b.close()
+    with pytest.raises(rf.errors.CancelledError, match="attempted to insert a brand new key: w"):
+        b.insert(1, w=1)
+    with pytest.raises(rf.errors.CancelledError, match="already closed"):
+        b.close()
+    small = InThread(session, b.take(3, allow_small_batch=True, wait_for_incomplete=True))
+    b.insert(1, x=10)
+    assert small.waits()
+    b.insert(1, y=20)
+    assert small.result()[0].tolist() == [b"x", b"y"]
+    with pytest.raises(rf.errors.OutOfRangeError, match=r"Barrier 'b' is closed and has insufficient elements "
+                                                        r"\(requested 1, total size 0\)"):
+        session.run(b.take(1))
+
+
+def test_closing_a_barrier_with_cancel_drops_what_has_begun(session):
+    b = Barrier(session)
+    b.insert(0, x=1, y=2)
+    b.insert(1, x=10)
+    blocked = InThread(session, b.take(2))
+    assert blocked.waits()
+    b.close(cancel=True)
+    with pytest.raises(rf.errors.OutOfRangeError, match="requested 2, total size 1"):
+        blocked.result()
+    assert session.run(b.sizes) == [1, 0]
+    with pytest.raises(rf.errors.CancelledError):
+        b.insert(1, y=3)
+    assert session.run(b.take(2, allow_small_batch=True))[0].tolist() == [b"x"]
 
 
 # ---- mutexes

@@ -59,6 +59,7 @@ LATE_SHAPES = {
     "QueueDequeueManyV2",
     "QueueDequeueUpToV2",
     "SparseAccumulatorTakeGradient",
+    "BarrierTakeMany",
 }
 
 
