@@ -109,22 +109,23 @@ def test_wrong_sparse_gradients_are_refused(session, indices, values, shape, tex
 
 
 def test_synchronous_steps_of_several_workers_meet_in_an_accumulator(session):
-    """Each worker pushes its gradient; one takes the mean, updates, and gives out tokens for the next step."""
+    """Each worker pushes its gradient; one takes the mean, updates, and gives each a token for the next step. (From one
+    queue for all, a fast worker would take two, and its second gradient would stand for that of a slow one.)"""
     workers, steps = 3, 10
     v = rf.Variable(0.0)
     a = rf.ConditionalAccumulator(rf.float32, shape=[])
-    tokens = rf.FIFOQueue(-1, rf.int64, shapes=[()])
+    tokens = [rf.FIFOQueue(-1, rf.int64, shapes=[()]) for _ in range(workers)]
     g, step = rf.placeholder(rf.float32, []), rf.placeholder(rf.int64, [])
-    push, token = a.apply_grad(g, local_step=step), tokens.dequeue()
+    push, token = a.apply_grad(g, local_step=step), [q.dequeue() for q in tokens]
     with rf.control_dependencies([v.assign_add(a.take_grad(workers))]):
-        update = tokens.enqueue_many(rf.fill([workers], step + 1))
+        update = rf.group(*[q.enqueue(step + 1) for q in tokens])
     session.run(v.initializer)
 
     def work(number):
         at = 0
         for _ in range(steps):
             session.run(push, {g: number, step: at})
-            at = session.run(token)
+            at = session.run(token[number])
 
     threads = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(workers)]
     for t in threads:
