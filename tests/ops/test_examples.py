@@ -1,4 +1,4 @@
-"""The examples in docstrings of op modules give what they say."""
+"""The examples in docstrings give what they say."""
 import doctest
 import importlib
 import pkgutil
@@ -8,6 +8,7 @@ import ringflow as rf
 from ringflow.graph import ops
 
 MODULES = ["ringflow.graph.neural", "ringflow.graph.nest",
+           *(f"ringflow.graph.control_flow.{name}" for name in ("cond", "case", "while_loop")),
            *(f"ringflow.graph.ops.{m.name}" for m in pkgutil.iter_modules(ops.__path__))]
 
 
