@@ -83,6 +83,11 @@ def extract(source: Graph, fetches: Sequence[Tensor], targets: Sequence[Operatio
     graph = Graph()
     fed: dict[Tensor, Tensor] = {}
     for i, (t, shape) in enumerate(zip(feeds, shapes)):
+        loop = None if t.context is None else t.context.loop()
+        if loop is not None:
+            raise at_site(InvalidArgumentError(
+                f"[feed] {t.name!r} cannot be fed: it is inside {loop!r} and has a value for each iteration. Fix: feed "
+                "what goes into the loop", t.op.name), t.op.site)
         if shape is not None and not t.shape.is_compatible_with(shape):
             raise unfit_feed(t, shape)
         arg = graph.create_op("_Arg", [], {"T": t.dtype, "index": i}, f"{t.op.name}/_arg_{t.index}")

@@ -254,7 +254,7 @@ def test_a_tensor_of_the_body_is_refused_outside():
 def test_feeding_a_tensor_of_the_body_is_refused(session):
     kept = []
     out = rf.while_loop(lambda i: i < 3, lambda i: kept.append(rf.add(i, 1, name="inner")) or kept[0], [0])
-    with pytest.raises(InvalidArgumentError, match="loop"):
+    with pytest.raises(InvalidArgumentError, match="'while/inner:0' cannot be fed: it is inside the loop.*Fix:"):
         session.run(out, {kept[0]: 3})
 
 
