@@ -278,6 +278,78 @@ void test_selection() {
   });
 }
 
+// As MPI does at times: what a finished send has left behind goes out only when the sender is heard from again.
+class LazySends : public Transport {
+ public:
+  explicit LazySends(std::shared_ptr<Transport> inner) : inner_(std::move(inner)) {}
+  const char* name() const override { return "lazy"; }
+  int rank() const override { return inner_->rank(); }
+  int size() const override { return inner_->size(); }
+  Request start_send(int to, int tag, const void* data, size_t bytes) override {
+    push();
+    kept_.push_back({to, tag, std::string(static_cast<const char*>(data), bytes)});
+    return kSent;
+  }
+  Request start_receive(int from, int tag, void* data, size_t bytes) override {
+    return inner_->start_receive(from, tag, data, bytes);
+  }
+  bool done(Request request) override {
+    if (request == kSent) return true;
+    push();
+    return inner_->done(request);
+  }
+  void cancel(Request request) override {
+    if (request != kSent) inner_->cancel(request);
+  }
+  std::shared_ptr<Transport> between(const std::vector<int>& ranks, int number) override {
+    return inner_->between(ranks, number);
+  }
+  void announce(const std::string& notice) override { inner_->announce(notice); }
+  bool heard(std::string* notice) override {
+    push();
+    return inner_->heard(notice);
+  }
+
+ private:
+  static constexpr Request kSent = -1;
+  struct Kept {
+    int to, tag;
+    std::string bytes;
+  };
+  void push() {
+    for (const Kept& k : kept_) inner_->start_send(k.to, k.tag, k.bytes.data(), k.bytes.size());
+    kept_.clear();
+  }
+  std::shared_ptr<Transport> inner_;
+  std::vector<Kept> kept_;
+};
+
+void test_a_rank_in_a_barrier_of_shared_memory_still_pushes_its_sends() {
+  for (Algorithm algorithm : {Algorithm::HalvingDoubling, Algorithm::Ring, Algorithm::Tree}) {
+    const auto world = make_loopback_world(2);
+    std::vector<std::thread> threads;
+    for (int r = 0; r < 2; ++r)
+      threads.emplace_back([&, r] {
+        CommunicatorOptions options;
+        options.timeout_s = 5;
+        const auto transport = std::make_shared<LazySends>(loopback_transport(world, r));
+        const auto c = std::make_shared<Communicator>(transport, loopback_windows(world, r), options);
+        try {
+          for (int step = 0; step < 3; ++step) {
+            std::vector<int32_t> x(1000, r + 1);
+            c->allreduce(x.data(), 1000, DType::Int32, Reduction::Sum, algorithm);  // by messages
+            CHECK(x.front() == 3 && x.back() == 3);
+            c->barrier();  // in the shared block
+          }
+        } catch (const Error& e) {
+          test::report(false, e.what(), __FILE__, __LINE__);
+        }
+        c->leave();
+      });
+    for (auto& t : threads) t.join();
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -290,6 +362,7 @@ int main() {
   TEST(test_split);
   TEST(test_nodes_that_differ_are_told);
   TEST(test_an_abort_reaches_other_nodes);
+  TEST(test_a_rank_in_a_barrier_of_shared_memory_still_pushes_its_sends);
   TEST(test_selection);
   return rf::test::failures != 0;
 }

@@ -182,10 +182,16 @@ def check_split(comm):
 
 
 def check_buckets(comm):
-    p, n = comm.size, 40000
-    buckets = [comm.bucket(4 * n) for _ in range(3)]
+    for n, in_place in ((40000, False), (40000, True), (3000, True), (900, True)):
+        check_buckets_of(comm, n, in_place)
+
+
+def check_buckets_of(comm, n, in_place):
+    p, buckets = comm.size, [comm.bucket(4 * n, in_place=in_place) for _ in range(3)]
     for step in range(10):
         tickets = []
+        if in_place:
+            comm.barrier()  # all have read the results before anybody fills a window again
         for b in buckets:
             b.input(np.float32)[:n] = contribution(comm.rank, n, np.float32) + step
             tickets.append(comm.start(b, n - step, np.float32, "mean"))
