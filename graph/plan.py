@@ -78,6 +78,8 @@ class Plan:
         if isinstance(value, (Tensor, Operation)):
             raise InvalidArgumentError(f"[feed] the value of {t.name!r} is a symbolic {value!r}. Fix: feed an array "
                                        "or number")
+        if t.dtype.is_integer and isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            value = _whole(value)
         try:
             return np.require(to_array(value, t.dtype), requirements=["C", "A"]).reshape(np.shape(value))
         except Error as e:
@@ -109,3 +111,10 @@ class Plan:
                 return at_site(error, op.site)
             name = name.rpartition("/")[0]
         return error
+
+
+def _whole(values: Any) -> Any:
+    """Floats that are whole numbers, as data files give them, become integers; others stay, and are refused."""
+    with np.errstate(invalid="ignore"):
+        integers = values.astype(np.int64)
+    return integers if np.array_equal(integers, values) else values

@@ -157,3 +157,15 @@ def test_what_is_missing_is_said():
         cell(rf.placeholder(rf.float32, [None, None]), rf.ones([1, 2]))
     with pytest.raises(InvalidArgumentError, match="at least one cell"):
         rf.nn.rnn_cell.MultiRNNCell([])
+
+
+def test_contrib_names_what_scripts_look_for_there(session):
+    from ringflow.contrib import rnn
+
+    assert rnn.BasicLSTMCell is rf.nn.rnn_cell.BasicLSTMCell and rf.contrib.rnn.static_rnn is rf.nn.static_rnn
+    w = rf.get_variable("w", [400, 200], initializer=rf.contrib.layers.xavier_initializer(seed=1),
+                        regularizer=rf.contrib.layers.l2_regularizer(0.1))
+    session.run(w.initializer)
+    value, loss = session.run([w, rf.losses.get_regularization_losses()[0]])
+    assert 0.09 < np.abs(value).max() <= 0.1  # sqrt(6 / 600)
+    np.testing.assert_allclose(loss, 0.05 * (value ** 2).sum(), rtol=1e-5)

@@ -174,6 +174,14 @@ def test_threads_share_a_session(session):
     assert not wrong
 
 
+def test_whole_numbers_in_float_arrays_may_be_fed_as_integers(session):
+    x = rf.placeholder(rf.int32, [None])
+    assert session.run(x + 1, {x: np.array([1.0, -2.0])}).tolist() == [2, -1]
+    for wrong in (np.array([1.5]), np.array([np.nan]), np.array([1e10])):
+        with pytest.raises(InvalidArgumentError, match="int32"):
+            session.run(x + 1, {x: wrong})
+
+
 def test_read_only_and_strided_feeds_are_accepted(session):
     x = rf.placeholder(rf.float32, [2, 3])
     y = x * 2.0

@@ -1,2 +1,2 @@
-"""Names that scripts for TensorFlow 1 take from ``contrib`` though they are core: the recurrent cells and networks."""
-from ringflow.contrib import rnn as rnn
+"""Names that scripts for TensorFlow 1 take from ``contrib`` though they are core: recurrent cells, initializers."""
+from ringflow.contrib import layers as layers, rnn as rnn
