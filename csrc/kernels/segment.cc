@@ -77,7 +77,7 @@ Kernel unique(const Node&) {
       Index* at = positions.data<Index>();
       for (int64_t i = 0; i < n; ++i) {
         const int64_t fresh = static_cast<int64_t>(distinct.size());
-        const int64_t number = seen.number(in[i], fresh, [&](int64_t k) { return distinct[static_cast<size_t>(k)]; });
+        const int64_t number = seen.number(in[i], fresh, [&](int64_t k) -> const T& { return distinct[static_cast<size_t>(k)]; });
         if (number == fresh) distinct.push_back(in[i]);
         at[i] = static_cast<Index>(number);
       }
@@ -107,7 +107,7 @@ Kernel repeat_rows(const Node& node) {
 
 RF_KERNEL_ANY("_RepeatRows", None, repeat_rows)
 RF_KERNEL("UnsortedSegmentSum", unsorted_segment_sum, float, double, int32_t, int64_t)
-RF_KERNEL("Unique", unique, float, double, int32_t, int64_t)
+RF_KERNEL("Unique", unique, float, double, int32_t, int64_t, std::string)
 
 }  // namespace
 }  // namespace rf

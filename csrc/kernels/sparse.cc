@@ -1,6 +1,7 @@
 // SparseReshape, SparseToDense, SparseFillEmptyRows and its gradient: sparse tensors as (indices, values, dense_shape).
 #include <algorithm>
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include "kernels/index.h"
@@ -117,20 +118,26 @@ Kernel sparse_fill_empty_rows(const Node&) {
     int64_t* out = c.output(0, {total, rank}).data<int64_t>();
     Tensor& result = c.output(1, {total});
     int64_t* moved = c.output(3, {n}).data<int64_t>();
-    const size_t bytes = size_of(result.dtype());
-    char* to = static_cast<char*>(result.raw());
+    const bool strings = result.dtype() == DType::String;
+    const auto put = [&](const Tensor& from, int64_t i, int64_t at) {
+      const size_t bytes = size_of(result.dtype());
+      if (strings)
+        result.data<std::string>()[at] = from.data<std::string>()[i];
+      else
+        std::memcpy(static_cast<char*>(result.raw()) + static_cast<size_t>(at) * bytes,
+                    static_cast<const char*>(from.raw()) + static_cast<size_t>(i) * bytes, bytes);
+    };
     for (int64_t r = 0; r < rows; ++r) {
       if (!empty[r]) continue;
       const int64_t at = next[static_cast<size_t>(r)];
       std::fill(out + at * rank, out + (at + 1) * rank, int64_t{0});
       out[at * rank] = r;
-      std::memcpy(to + static_cast<size_t>(at) * bytes, absent.raw(), bytes);
+      put(absent, 0, at);
     }
-    const char* from = static_cast<const char*>(values.raw());
     for (int64_t i = 0; i < n; ++i) {
       const int64_t at = next[static_cast<size_t>(in[i * rank])]++;
       std::copy(in + i * rank, in + (i + 1) * rank, out + at * rank);
-      std::memcpy(to + static_cast<size_t>(at) * bytes, from + static_cast<size_t>(i) * bytes, bytes);
+      put(values, i, at);
       moved[i] = at;
     }
   };

@@ -25,7 +25,7 @@ def _ints(*values: int) -> Array:
 
 
 # ---- new arrays
-@define("Fill(dims: index_type, value: T) -> output: T", T=FIXED, index_type=INDEX_ATTR)
+@define("Fill(dims: index_type, value: T) -> output: T", T=MOVABLE, index_type=INDEX_ATTR)
 def fill(dims: Array, value: Array) -> Array:
     """An array of the dimensions `dims` (n,) with `value` () everywhere."""
     if np.any(dims < 0):
@@ -48,6 +48,7 @@ def _(op: Operation, grad: Tensor) -> list[Any]:
 fill.sample(_ints(2, 3), normal())
 fill.sample(np.zeros(0, np.int32), normal())
 fill.sample(np.array([0, 4], np.int64), normal())
+fill.sample(_ints(2, 3), np.array(b"each of them a long string, on the heap", object), T=dtypes.string)
 
 
 def all_axes(x: Tensor) -> Any:

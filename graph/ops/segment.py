@@ -7,7 +7,7 @@ import numpy as np
 
 from ..constant import constant_value
 from ..define import Array, attr, define
-from ..dtypes import INDEX, NUMBERS, DType, int32
+from ..dtypes import INDEX, NUMBERS, DType, int32, string
 from ..errors import InvalidArgumentError
 from ..operation import Operation, Tensor
 from ..samples import integers, normal
@@ -82,7 +82,8 @@ unsorted_segment_sum.sample(normal(3, 2), np.array([0, 4, 1], np.int32), np.int3
 unsorted_segment_sum.sample(normal(3, 0), integers(3, high=2), np.int32(2))
 
 
-@define("Unique(x: T) -> y: T, idx: out_idx", T=NUMBERS, out_idx=attr("type", int32, INDEX), differentiable=False)
+@define("Unique(x: T) -> y: T, idx: out_idx", T=(*NUMBERS, string),
+        out_idx=attr("type", int32, INDEX), differentiable=False)
 def _unique(x: Array, *, out_idx: DType) -> tuple[Array, Array]:
     """y: the different values of x, in the order of their first appearance; x = y[idx]. x: (n,), idx: (n,)"""
     values, first, inverse = np.unique(x, return_index=True, return_inverse=True)
@@ -100,6 +101,7 @@ def _(op: Operation) -> list[TensorShape]:
 for _count in (0, 1, 7, 100):
     _unique.sample(integers(_count, low=-3, high=4))
 _unique.sample(integers(9, high=50), out_idx="int64")
+_unique.sample(np.array([b"b", b"a", b"", b"b", b"a much longer string, on the heap"], object), T=string)
 
 
 def unique(x: Any, out_idx: Any = int32, name: str | None = None) -> tuple[Tensor, Tensor]:

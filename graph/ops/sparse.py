@@ -7,7 +7,7 @@ import numpy as np
 
 from ..constant import constant_shape, constant_value
 from ..define import Array, define
-from ..dtypes import FIXED, INDEX, NUMBERS
+from ..dtypes import FIXED, INDEX, MOVABLE, NUMBERS, string
 from ..errors import InvalidArgumentError
 from ..operation import Operation, Tensor
 from ..samples import normal
@@ -115,7 +115,7 @@ sparse_to_dense.sample(np.array([5], np.int32), np.array([5], np.int32), normal(
 
 
 @define("SparseFillEmptyRows(indices: int64, values: T, dense_shape: int64, default_value: T) -> "
-        "output_indices: int64, output_values: T, empty_row_indicator: bool, reverse_index_map: int64", T=FIXED)
+        "output_indices: int64, output_values: T, empty_row_indicator: bool, reverse_index_map: int64", T=MOVABLE)
 def sparse_fill_empty_rows(indices: Array, values: Array, dense_shape: Array,
                            default_value: Array) -> tuple[Array, Array, Array, Array]:
     """Rows without an element get `default_value` in column 0. Elements come out row by row.
@@ -181,6 +181,8 @@ def _(op: Operation) -> list[TensorShape]:
 sparse_fill_empty_rows.sample(_int64([0, 1], [2, 0], [2, 2]), normal(3), _int64(5, 3), normal())
 sparse_fill_empty_rows.sample(_int64([2, 1], [0, 0], [2, 2]), normal(3), _int64(3, 3), normal())
 sparse_fill_empty_rows.sample(np.zeros((0, 2), np.int64), normal(0), _int64(2, 3), normal())
+sparse_fill_empty_rows.sample(_int64([2, 1], [0, 0], [2, 2]), np.array([b"a", b"", b"bc"], object), _int64(4, 3),
+                              np.array(b"none, and on the heap", object), T=string)
 sparse_fill_empty_rows.sample(_int64([3, 1]), normal(1), _int64(3, 3), normal())  # refused
 sparse_fill_empty_rows_grad.sample(_int64(0, 3, 4), normal(6))
 sparse_fill_empty_rows_grad.sample(np.zeros(0, np.int64), normal(2))
