@@ -4,6 +4,7 @@ The same bytes run from C++ alone. Variables live in a `_core.Resources` of the 
 """
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ class CppBackend:
     def __init__(self, config: ConfigProto) -> None:
         self.resources = _core.Resources()
         self._closing = _core.Cancellation()
+        self._partial: weakref.WeakSet[_Live] = weakref.WeakSet()
         threads = config.inter_op_parallelism_threads or settings.get("RINGFLOW_INTER_OP_THREADS")
         self._pool = _core.InterOpPool(threads) if threads > 1 else None
         if config.intra_op_parallelism_threads:  # there is one pool of them: the last session that asks decides
@@ -63,7 +65,13 @@ class CppBackend:
     def start_partial(self, program: Program) -> Callable[[], _Live]:
         """What begins a run of a program with open ends (passes/client.py)."""
         executable = self._executable(program)
-        return lambda: _Live(_core.PartialRun(executable), self._closing)
+
+        def begin() -> _Live:
+            live = _Live(_core.PartialRun(executable), self._closing)
+            self._partial.add(live)
+            return live
+
+        return begin
 
     def _executable(self, program: Program) -> _core.Executable | _core.Partitions:
         graphs = [part.graph for part in program.parts] or [program.graph]
@@ -101,6 +109,8 @@ class CppBackend:
     def close(self) -> None:
         """Ends what runs as CancelledError; nothing runs afterwards."""
         self._closing.cancel()
+        for live in list(self._partial):
+            live.cancel()
         self.resources.reset("")
 
 
@@ -110,6 +120,9 @@ class _Live:
     def __init__(self, run: _core.PartialRun, closing: _core.Cancellation) -> None:
         self._run = run
         self._closing = closing
+
+    def cancel(self) -> None:
+        self._run.cancel()
 
     def feed(self, key: str, array: Any) -> None:
         try:

@@ -1,4 +1,5 @@
 """Partial runs: what may be fed and fetched when, that nodes run once, errors, several devices."""
+import os
 import time
 
 import numpy as np
@@ -149,10 +150,26 @@ def test_a_handle_that_is_dropped_or_a_session_that_closes_ends_the_run(session)
     del handle
     waiting = session.partial_run_setup([r1, r2], [a, b, c])
     session.partial_run(waiting, r1, {a: 1, b: 2})
+    other = session.partial_run_setup([r1, r2], [a, b, c])
     session.close()
+    del other
     with pytest.raises((CancelledError, InvalidArgumentError)):
         session.partial_run(waiting, r2, {c: 1})
     assert time.monotonic() - begin < 5
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads as Linux lists them")
+def test_closing_ends_the_threads_of_runs_that_wait(session):
+    a, b, c, r1, r2 = three()
+    before = len(os.listdir("/proc/self/task"))
+    handles = [session.partial_run_setup([r1, r2], [a, b, c]) for _ in range(4)]
+    assert len(os.listdir("/proc/self/task")) > before
+    session.close()
+    idle = len(handles) * (len(session.list_devices()) - 1)  # threads of the parts, until the plan is dropped
+    until = time.monotonic() + 5
+    while len(os.listdir("/proc/self/task")) > before + idle and time.monotonic() < until:
+        time.sleep(0.01)
+    assert len(os.listdir("/proc/self/task")) <= before + idle
 
 
 def test_the_reference_backend_says_that_it_cannot():
