@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from .. import dtypes
-from ..control_types import CONTROL_FLOW, ENTER
+from ..control_types import CONTROL_FLOW, ENTER, MERGE
 from ..operation import Operation, Tensor
 from .order_edges import Edges
 from .program import Program
@@ -135,12 +135,22 @@ def _written(op: Operation) -> list[Operation]:
     for arg in op.op_def.inputs:
         if arg.is_ref or arg.dtype is dtypes.resource:
             for t in op.inputs[op.span(arg.name)]:
-                source = t.op
-                while source.inputs and _names_variable(source.inputs[0]):
-                    source = source.inputs[0].op
-                if source.type in _VARIABLES:  # what is behind other handles orders itself
-                    variables.append(source)
+                variables += _behind(t)
     return variables
+
+
+def _behind(t: Tensor) -> list[Operation]:
+    """The variables that a reference or handle may be one to; what is behind other handles orders itself."""
+    found, seen, stack = [], {t.op}, [t.op]
+    while stack:
+        source = stack.pop()
+        if source.type in _VARIABLES:
+            found.append(source)
+        for x in source.inputs if source.type in MERGE else source.inputs[:1]:
+            if _names_variable(x) and x.op not in seen:
+                seen.add(x.op)
+                stack.append(x.op)
+    return found
 
 
 def is_update(op: Operation) -> bool:

@@ -121,6 +121,19 @@ def test_references_come_out_of_a_branch_as_references(session):
     assert session.run([a, b]) == [1, 12]
 
 
+def test_a_read_comes_before_an_update_through_a_reference_that_may_be_either(session):
+    a, b, p = rf.Variable([1.0]), rf.Variable([2.0]), rf.placeholder(rf.bool, [])
+    chosen = op("RefMerge", [op("RefSwitch", a, p)[0], op("RefSwitch", b, p)[1]])[0]
+    update = op("AssignAdd", chosen, [10.0]).op
+    reads = [rf.identity(a) * 1.0, rf.identity(b) * 1.0]
+    session.run(rf.global_variables_initializer())
+    for value, after in ((True, [1, 12]), (False, [11, 12])):
+        before = session.run([a, b])
+        got, _ = session.run([reads, update], {p: value})
+        assert got == before
+        assert session.run([a, b]) == after
+
+
 @pytest.mark.parametrize("parallel", [1, 4])
 def test_updates_in_a_loop_happen_once_an_iteration(session, parallel):
     v = rf.Variable(0)
