@@ -10,6 +10,7 @@ namespace rf {
 namespace {
 
 constexpr size_t kBufferBytes = 1 << 18;
+constexpr size_t kPieceBytes = 1 << 22;  // taken at once for what may be a forged length
 
 class FileStream : public Stream {
  public:
@@ -69,7 +70,18 @@ bool BufferedInput::fill() {
 
 void BufferedInput::read(uint64_t bytes, std::string* out) {
   out->clear();
-  while (bytes != 0 && fill()) {
+  while (bytes != 0) {
+    if (at_ == buffer_.size() && bytes >= kBufferBytes) {  // straight to where it goes
+      const size_t before = out->size(), wanted = static_cast<size_t>(std::min<uint64_t>(bytes, kPieceBytes));
+      out->resize(before + wanted);
+      const size_t n = stream_->read(out->data() + before, wanted);
+      out->resize(before + n);
+      offset_ += n;
+      bytes -= n;
+      if (n == 0) return;
+      continue;
+    }
+    if (!fill()) return;
     const size_t n = static_cast<size_t>(std::min<uint64_t>(bytes, buffer_.size() - at_));
     out->append(buffer_, at_, n);
     at_ += n;
