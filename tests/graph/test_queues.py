@@ -1,4 +1,5 @@
 """Queues as TensorFlow 1 has them: what waits, what closing does, and the errors; on both backends."""
+import resource
 import threading
 import time
 
@@ -463,3 +464,30 @@ def test_the_timeout_of_a_run_leaves_the_queue_unchanged(session):
     assert session.run(q.size()) == 2
     session.run(q.enqueue(3))
     assert session.run(q.dequeue_many(3)).tolist() == [1, 2, 3]
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_steps_leave_the_memory_as_it_was():
+    def resident_bytes():
+        with open("/proc/self/statm") as f:
+            return int(f.read().split()[1]) * resource.getpagesize()
+
+    with rf.Graph().as_default() as graph, rf.Session(graph=graph) as session:
+        q = rf.FIFOQueue(8, [rf.float32, rf.string], shapes=[[256], []])
+        x, t = rf.placeholder(rf.float32, [256]), rf.placeholder(rf.string, [])
+        enqueue, dequeue = session.make_callable(q.enqueue([x * 2.0, t]), [x, t]), session.make_callable(q.dequeue())
+        dequeue_two = session.make_callable(q.dequeue_many(2))
+        value, text = np.ones(256, np.float32), np.array(b"a string too long to lie in place", object)
+        for step in range(100_001):
+            enqueue(value, text)
+            enqueue(value, text)
+            if step % 2:
+                dequeue_two()
+            else:
+                dequeue()
+                dequeue()
+            if step == 1000:
+                before = resident_bytes()
+        grown = resident_bytes() - before
+    print(f"grew {grown / 1024:.0f} KiB")
+    assert grown < 2 << 20
