@@ -24,9 +24,10 @@ LEARNED = {
     "autoencoder": (r"^test error (\S+),", 0, 0.035),
     "word2vec": (r"^Neighbours of the same topic: (\S+)", 0.8, 1),
     "wide_deep": (r"^Testing Accuracy: (\S+)", 0.8, 0.95),
+    "csv_input": (r"^largest error of a weight (\S+)", 0, 0.02),
     "queue_input": (r"^Testing Accuracy: (\S+)", 0.94, 1),
 }
-QUICK = ("linear_regression", "kmeans", "control_flow")
+QUICK = ("linear_regression", "kmeans", "control_flow", "csv_input")
 
 
 def test_every_script_is_tested_and_in_the_readme():
