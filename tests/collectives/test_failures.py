@@ -189,7 +189,9 @@ def check_job(done, seconds, naming):
     assert seconds < 15
     for r, line in naming.items():
         assert any(f"rank {r}/3" in out and line in out for out in done.stderr.splitlines()), done.stderr
-    assert not list(pathlib.Path("/dev/shm").glob("ringflow.*")), "a segment was left behind"
+    left = list(pathlib.Path("/dev/shm").glob("ringflow.*"))
+    time.sleep(0.5 if left else 0.0)  # other jobs of this machine have names there while their ranks attach
+    assert not [p for p in left if p.exists()], "a segment was left behind"
 
 
 BY_RANK_1 = "because rank 1/3"

@@ -61,7 +61,7 @@ def run_processes(mpirun, ranks, algorithm, *args, **settings):
 @pytest.mark.parametrize("ranks, algorithm, args, shared_memory", [
     (2, "one_pass", [], "1"),
     (3, "ring", [], "0"),
-    (5, "hierarchical", ["--nodes", "0,0,0,1,1"], "1"),
+    (4, "hierarchical", ["--nodes", "0,0,1,1"], "1"),
 ], ids=["one_node", "no_shared_memory", "two_nodes"])
 def test_grid_on_processes(mpirun, ranks, algorithm, args, shared_memory):
     run_processes(mpirun, ranks, algorithm, *args, RINGFLOW_SHARED_MEMORY=shared_memory)
