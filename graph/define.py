@@ -30,7 +30,7 @@ from .bfloat16 import float32_to_bfloat16
 from .dtypes import DType
 from .errors import AlreadyExistsError, Error, InvalidArgumentError
 from .graph import get_default_graph
-from .opdef import OPS, Arg, Attr, GradientRule, OpDef, ShapeRule, attr, make_attr, parse_signature
+from .opdef import OPS, REQUIRED, Arg, Attr, GradientRule, OpDef, ShapeRule, attr, make_attr, parse_signature
 from .operation import Operation, Tensor, at_site, creation_site
 from .samples import Sample
 
@@ -43,7 +43,7 @@ class Op(OpDef):
     __hash__ = OpDef.__hash__
 
     def __call__(self, *args: Any, name: str | None = None, **kwargs: Any) -> Any:
-        """Inputs by position or name, attrs by name.
+        """Inputs and the attrs that have no default by position or name, other attrs by name.
 
         Returns: the output Tensor; a tuple of them (a list for a list output) where there are several; the Operation
         where there is none. Raises: InvalidArgumentError for wrong inputs or attrs; TypeError for unknown arguments.
@@ -64,11 +64,13 @@ class Op(OpDef):
         return tuple(op.outputs)
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Tensor], dict[str, Any]]:
-        if len(args) > len(self.inputs):
-            raise TypeError(f"{self.name} takes {len(self.inputs)} inputs, {len(args)} were given; attrs go by name")
         values = dict(zip([a.name for a in self.inputs], args))
         attrs: dict[str, Any] = {}
+        if len(args) > len(self.inputs):
+            attrs = self._required(args[len(self.inputs):])
         for key, value in kwargs.items():
+            if key in attrs:
+                raise TypeError(f"{self.name} was given {key!r} twice: by position and by name")
             if key in self.attrs or key.startswith("_"):
                 attrs[key] = value
             elif key not in values and any(a.name == key for a in self.inputs):
@@ -99,6 +101,16 @@ class Op(OpDef):
         for type_attr, dtype in types.items():
             attrs.setdefault(type_attr, dtype)
         return inputs, attrs
+
+    def _required(self, extra: tuple[Any, ...]) -> dict[str, Any]:
+        """Attrs given by position, behind the inputs: those without a default that no input decides."""
+        decided = {a.type_attr for a in self.inputs} | {a.number_attr for a in self.inputs}
+        names = [a.name for a in self.attrs.values() if a.default is REQUIRED and a.name not in decided]
+        if len(extra) > len(names):
+            positions = [a.name for a in self.inputs] + names
+            raise TypeError(f"{self.name} takes {len(positions)} arguments by position ({', '.join(positions)}): "
+                            f"{len(self.inputs) + len(extra)} were given. Fix: give other attrs by name")
+        return dict(zip(names, extra))
 
     def _types(self, values: dict[str, Any], attrs: dict[str, Any]) -> dict[str, DType]:
         """The type attrs that the inputs decide: by a tensor first, then a NumPy array, then the attr's default, then a

@@ -149,7 +149,7 @@ class Graph:
 
     def _check_not_finalized(self) -> None:
         if self._finalized:
-            raise GraphError("Graph is finalized and cannot be modified.")
+            raise GraphError("Graph is finalized and cannot be modified. Fix: add nodes before finalize()")
 
     def finalize(self) -> None:
         """Makes every later change of this graph an error."""

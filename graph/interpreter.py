@@ -67,7 +67,8 @@ class Ref:
         """Raises: FailedPreconditionError before the first assignment."""
         if self.value is None:
             raise FailedPreconditionError(f"Attempting to use uninitialized value {self.name}. Fix: run the variable's "
-                                          "initializer (rf.global_variables_initializer()) first", self.name)
+                                          "initializer first: rf.global_variables_initializer(), for local variables "
+                                          "(num_epochs) rf.local_variables_initializer()", self.name)
         return self.value
 
 

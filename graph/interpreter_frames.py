@@ -147,7 +147,9 @@ class _Run:
             if not wait_for_any([attempt for attempt, *_ in self._waiting], self._p._state, self._deadline):
                 raise DeadlineExceededError(
                     f"[run] the run has not ended within {self._timeout_ms} ms: these wait: "
-                    + ", ".join(f"'{op.name}' ({op.type})" for *_, op in self._waiting), self._waiting[0][-1].name)
+                    + ", ".join(f"'{op.name}' ({op.type})" for *_, op in self._waiting)
+                    + ". Fix: find out why they wait (queues fill once rf.train.start_queue_runners is called), or a "
+                    "longer timeout_in_ms", self._waiting[0][-1].name)
         for entry in [w for w in self._waiting if w[0].done]:
             self._waiting.remove(entry)
             attempt, frame, iteration, op = entry

@@ -107,5 +107,6 @@ class PartialRun:
 def handle_of(value: Any) -> PartialRun:
     """Raises: GraphError where `value` is no handle."""
     if not isinstance(value, PartialRun):
-        raise GraphError(f"[partial_run] the handle must come from partial_run_setup: received {value!r}")
+        raise GraphError(f"[partial_run] the handle must come from partial_run_setup: received {value!r}. "
+                         "Fix: h = session.partial_run_setup(fetches, feeds), then partial_run(h, ...)")
     return value

@@ -84,7 +84,7 @@ class QueueBase:
             vals = [vals]
         if len(vals) != len(self.dtypes):
             raise InvalidArgumentError(f"[{where}] elements of queue {self.name!r} have {len(self.dtypes)} components: "
-                                       f"{len(vals)} were given")
+                                       f"{len(vals)} were given. Fix: pass a list with a tensor for each component")
         tensors = [convert_to_tensor(v, d, name=f"component_{i}") for i, (v, d) in enumerate(zip(vals, self.dtypes))]
         for i, (t, shape) in enumerate(zip(tensors, self.shapes)):
             wanted = TensorShape([None] * skipped).concatenate(shape)

@@ -28,6 +28,9 @@ def static_rnn(cell: RNNCell, inputs: Sequence[Any], initial_state: Any = None, 
     Args: initial_state: default zeros of `dtype`; sequence_length: (batch,), how many steps count in each row; scope:
     of the variables (default "rnn"). Raises: InvalidArgumentError for no inputs, or neither state nor dtype.
     """
+    if not isinstance(inputs, Sequence):
+        raise InvalidArgumentError(f"[static_rnn] inputs must be a list, a tensor for each step: got {inputs!r}. "
+                                   "Fix: rf.unstack(inputs, axis=1), or rf.nn.dynamic_rnn")
     if not inputs:
         raise InvalidArgumentError("[static_rnn] inputs are empty: at least one step is needed")
     with variable_scope(scope or "rnn") as varscope:

@@ -116,7 +116,8 @@ void Context::uninitialized(int i) const {
   std::string name = node_.inputs[static_cast<size_t>(i)];
   if (const auto colon = name.rfind(':'); colon != std::string::npos) name.resize(colon);
   fail(Code::FailedPrecondition, "Attempting to use uninitialized value ", name,
-       ". Fix: run the variable's initializer (rf.global_variables_initializer()) first");
+       ". Fix: run the variable's initializer first: rf.global_variables_initializer(), for local variables (num_epochs) "
+       "rf.local_variables_initializer()");
 }
 
 void Context::not_a_variable(int i) const {

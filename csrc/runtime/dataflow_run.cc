@@ -293,7 +293,8 @@ Error DataflowRun::late() const {
   return Error(Code::DeadlineExceeded,
                text("[run] the run has not ended within ", options_.timeout_ms, " ms: ",
                     blocked.empty() ? "nodes are still running" : "these wait: " + names_of(blocked),
-                    ". Fix: find out why they wait, or a longer timeout_in_ms"),
+                    ". Fix: find out why they wait (queues fill once rf.train.start_queue_runners is called), or a longer "
+                    "timeout_in_ms"),
                blocked.empty() ? "" : blocked[0]->name);
 }
 

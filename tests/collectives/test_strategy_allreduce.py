@@ -138,7 +138,7 @@ for size in (4, 3, 2):
     assert ran.returncode == 0, ran.stderr
     for case in ("momentum", "clipped by the global norm", "sparse adam"):
         (alone,) = loopback.run(1, lambda world, case=case: train(world, case, None))
-        for size, rank in ((size, rank) for size in (4, 3, 2) for rank in range(size)):
+        for size, rank in ((ranks, r) for ranks in (4, 3, 2) for r in range(ranks)):
             got = np.load(tmp_path / f"{case} {size} {rank}.npz")
             for name, value in alone.items():
                 np.testing.assert_allclose(got[name], value, rtol=1e-6, atol=1e-6, err_msg=f"{case} {size} {name}")

@@ -134,3 +134,13 @@ def test_collections_keep_order_and_filter_by_scope():
 def test_reset_default_graph_inside_a_graph_block_is_refused():
     with pytest.raises(GraphError, match="leave the block"):
         rf.reset_default_graph()
+
+
+def test_attrs_without_default_may_follow_the_inputs_by_position():
+    parts = rf.dynamic_partition(rf.constant([1.0, 2.0, 3.0]), [0, 1, 0], 2)
+    with rf.Session() as session:
+        assert [p.tolist() for p in session.run(parts)] == [[1.0, 3.0], [2.0]]
+    with pytest.raises(TypeError, match=r"3 arguments by position \(data, partitions, num_partitions\): 4 were given"):
+        rf.dynamic_partition(rf.constant([1.0]), [0], 2, "parts")
+    with pytest.raises(TypeError, match="'num_partitions' twice"):
+        rf.dynamic_partition(rf.constant([1.0]), [0], 2, num_partitions=2)

@@ -491,3 +491,15 @@ def test_a_hundred_thousand_steps_leave_the_memory_as_it_was():
         grown = resident_bytes() - before
     print(f"grew {grown / 1024:.0f} KiB")
     assert grown < 2 << 20
+
+
+def test_a_run_that_waits_for_runners_nobody_started_says_so(session):
+    queue = rf.FIFOQueue(2, [rf.float32])
+    with pytest.raises(rf.errors.DeadlineExceededError, match="QueueDequeueV2.*start_queue_runners"):
+        session.run(queue.dequeue(), options=rf.RunOptions(timeout_in_ms=50))
+
+
+def test_an_epoch_count_without_a_value_points_to_the_local_initializer(session):
+    epochs = rf.train.limit_epochs(rf.constant([1.0]), num_epochs=1)
+    with pytest.raises(rf.errors.FailedPreconditionError, match=r"rf.local_variables_initializer\(\)"):
+        session.run(epochs)

@@ -169,3 +169,8 @@ def test_contrib_names_what_scripts_look_for_there(session):
     value, loss = session.run([w, rf.losses.get_regularization_losses()[0]])
     assert 0.09 < np.abs(value).max() <= 0.1  # sqrt(6 / 600)
     np.testing.assert_allclose(loss, 0.05 * (value ** 2).sum(), rtol=1e-5)
+
+
+def test_static_rnn_of_one_tensor_says_to_unstack_it():
+    with pytest.raises(InvalidArgumentError, match=r"must be a list.*rf.unstack\(inputs, axis=1\)"):
+        rf.nn.static_rnn(rf.nn.rnn_cell.BasicRNNCell(4), rf.placeholder(rf.float32, [None, 5, 3]), dtype=rf.float32)
