@@ -172,12 +172,15 @@ Kernel dynamic_stitch(const Node&) {
       const int32_t* index = c.input(k).data<int32_t>();
       for (int64_t i = 0, count = p.num_elements(); i < count; ++i) {
         check(index[i] >= 0, "[DynamicStitch] indices must be >= 0: got ", index[i]);
-        rows = std::max<int64_t>(rows, index[i] + 1);
+        rows = std::max(rows, int64_t{index[i]} + 1);
       }
     }
     Shape shape{rows};
     for (int64_t d : row) shape.add(d);
     Tensor& y = c.output(0, shape);
+    for (int k = 0; k < n; ++k)
+      check(c.input(n + k).dtype() == y.dtype() && size_of(y.dtype()) != 0, "[DynamicStitch] data[", k, "] must be of the ",
+            "output's dtype, numbers of ", name_of(y.dtype()), ": got ", name_of(c.input(n + k).dtype()));
     const size_t bytes = static_cast<size_t>(row.num_elements()) * size_of(y.dtype());
     char* out = static_cast<char*>(y.raw());
     std::vector<bool> written(static_cast<size_t>(rows), false);

@@ -32,6 +32,7 @@ Window WindowAttrs::columns(int64_t in, int64_t size) const {
 }
 
 WindowAttrs window_attrs(const Node& node) {
+  constexpr int64_t kMost = 1 << 30;  // products of two do not overflow
   WindowAttrs attrs;
   attrs.op = node.op;
   const auto format = node.attr<std::string>("data_format", "NHWC");
@@ -47,8 +48,8 @@ WindowAttrs window_attrs(const Node& node) {
     if (values[0] != 1 || values[3] != 1)
       fail(Code::Unimplemented, "[", node.op, "] ", key, " over the batch or the channels must be 1: got ", values[0],
            " and ", values[3]);
-    check(values[1] > 0 && values[2] > 0, "[", node.op, "] ", key, " must be positive: got ", values[1], " and ",
-          values[2]);
+    check(values[1] > 0 && values[2] > 0 && values[1] <= kMost && values[2] <= kMost, "[", node.op, "] ", key,
+          " must lie in [1, 2^30]: got ", values[1], " and ", values[2]);
     height = values[1];
     width = values[2];
   };
@@ -68,7 +69,8 @@ WindowAttrs window_attrs(const Node& node) {
         pads.size());
   check(pads[0] == 0 && pads[1] == 0 && pads[6] == 0 && pads[7] == 0, "[", node.op,
         "] explicit_paddings of the batch and the channels must be 0");
-  check(*std::min_element(pads.begin(), pads.end()) >= 0, "[", node.op, "] explicit_paddings must not be negative");
+  check(*std::min_element(pads.begin(), pads.end()) >= 0 && *std::max_element(pads.begin(), pads.end()) <= kMost, "[",
+        node.op, "] explicit_paddings must lie in [0, 2^30]");
   attrs.top = pads[2];
   attrs.bottom = pads[3];
   attrs.left = pads[4];
