@@ -99,9 +99,9 @@ def test_damaged_data_is_named_and_the_way_out_told(folder, damage, message):
         datasets.load(folder)
 
 
-def test_wrong_folder_ends_with_one_line_and_no_traceback():
-    ran = python("--data", "/nowhere")
-    assert ran.returncode == 1 and "/nowhere is not a folder. Fix:" in ran.stderr and "Traceback" not in ran.stderr
+def test_wrong_folder_ends_with_one_line_and_no_traceback(tmp_path):
+    ran = python("--data", str(tmp_path / "nowhere"))
+    assert ran.returncode == 1 and "nowhere is not a folder. Fix:" in ran.stderr and "Traceback" not in ran.stderr
 
 
 def test_missing_scikit_learn_is_told(monkeypatch):

@@ -84,7 +84,7 @@ RF_UNARY(Log, math::log(x))
 RF_UNARY(Log1p, math::log1p(x))
 RF_UNARY(Floor, math::floor(x))
 RF_UNARY(Ceil, math::ceil(x))
-RF_UNARY(Expm1, math::expm1(x))
+RF_UNARY(Expm1, x > T(50) ? math::exp(x) - T(1) : math::expm1(x))
 RF_UNARY(Sin, math::sin(x))
 RF_UNARY(Cos, math::cos(x))
 
