@@ -178,6 +178,14 @@ void multiply_tiled(const Product<T>& x) {
   });
 }
 
+// A stripe of c is one thread's: threads of the BLAS's own would take the cores of others, and change the bits.
+void keep_blas_to_one_thread() {
+  [[maybe_unused]] static const bool done = [] {
+    if (RF_BLAS(openblas_set_num_threads)) RF_BLAS(openblas_set_num_threads)(1);
+    return true;
+  }();
+}
+
 void call_blas(int ta, int tb, int m, int n, int k, float alpha, const float* a, int lda, const float* b, int ldb,
                float beta, float* c, int ldc) {
   RF_BLAS(cblas_sgemm)(blas::kRowMajor, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
@@ -196,6 +204,7 @@ void multiply(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t 
   if (simple && (small || wide_tiles()))
     return multiply_tiled(Product<T>{m, n, k, a, transpose_a ? 1 : lda, transpose_a ? lda : 1, b,
                                      transpose_b ? 1 : ldb, transpose_b ? ldb : 1, c, ldc, beta == T(1)});
+  keep_blas_to_one_thread();
   constexpr int64_t most = std::numeric_limits<int>::max();
   check(m <= most && n <= most && k <= most && lda <= most && ldb <= most && ldc <= most,
         "[gemm] a dimension exceeds 2^31 - 1: m=", m, " n=", n, " k=", k);

@@ -1,6 +1,9 @@
 """Intra-op threads: the same bits with any number of them, errors from any of them, and no harm to other threads."""
 import os
+import subprocess
+import sys
 import threading
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -116,3 +119,20 @@ def test_a_forked_child_has_threads_of_its_own():
         if child == 0:
             os._exit(0 if product(a).tobytes() == want else 1)
         assert os.waitpid(child, 0)[1] == 0
+
+
+_THREADS_OF_THE_BLAS = """
+import ctypes
+import ringflow as rf
+with rf.Session() as session:
+    session.run(rf.matmul(rf.ones([300, 300]), rf.random_uniform([300, 300])))
+print(ctypes.CDLL("libscipy_openblas.so").scipy_openblas_get_num_threads())
+"""
+
+
+@pytest.mark.skipif(find_spec("scipy_openblas32") is None, reason="built for the site's BLAS")
+def test_the_blas_has_one_thread_whatever_the_environment_says():
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2", "RINGFLOW_ISA": "avx2"}  # avx512 has tiles of our own
+    run = subprocess.run([sys.executable, "-c", _THREADS_OF_THE_BLAS], env=environment, capture_output=True, text=True,
+                         timeout=60)
+    assert run.stdout.strip() == "1", run.stderr
