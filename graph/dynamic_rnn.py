@@ -38,6 +38,10 @@ def dynamic_rnn(cell: RNNCell, inputs: Any, sequence_length: Any = None, initial
             by_time = map_structure(_swapped, by_time)
         state = initial_state_of(cell, initial_state, dtype, flatten(by_time)[0], batch_axis=1, where="dynamic_rnn")
         lengths = lengths_of(sequence_length)
+        batch = flatten(by_time)[0].shape[1:2]
+        if lengths is not None and not lengths.shape.is_compatible_with(batch):
+            raise InvalidArgumentError(f"[dynamic_rnn] 'sequence_length' must be (batch,): it has shape "
+                                       f"{lengths.shape}, the batch {batch}. Fix: a length for each row of inputs")
         outputs, final = _loop(cell, by_time, state, lengths, parallel_iterations or 32, swap_memory)
         return (outputs if time_major else map_structure(_swapped, outputs)), final
 

@@ -103,3 +103,8 @@ def test_raw_rnn_gives_what_dynamic_rnn_gives(session):
 def test_inputs_without_time_are_refused(session):
     with pytest.raises(InvalidArgumentError, match="batch and a time dimension"):
         rf.nn.dynamic_rnn(rf.nn.rnn_cell.GRUCell(2), rf.zeros([3]), dtype=rf.float32)
+
+
+def test_as_many_lengths_as_rows_are_needed(session):
+    with pytest.raises(InvalidArgumentError, match=r"it has shape \(3,\), the batch \(2,\)"):
+        rf.nn.dynamic_rnn(rf.nn.rnn_cell.GRUCell(2), rf.zeros([2, 3, 4]), sequence_length=[1, 2, 3], dtype=rf.float32)
