@@ -10,10 +10,12 @@ from ringflow.graph.proto.example_pb2 import (
     Int64List as Int64List,
 )
 
+from .adadelta import AdadeltaOptimizer as AdadeltaOptimizer
 from .adagrad import AdagradOptimizer as AdagradOptimizer
 from .adam import AdamOptimizer as AdamOptimizer
 from .coordinator import Coordinator as Coordinator, LooperThread as LooperThread
 from .event_file import summary_iterator as summary_iterator
+from .ftrl import FtrlOptimizer as FtrlOptimizer
 from .global_step import (
     create_global_step as create_global_step,
     get_global_step as get_global_step,
@@ -33,7 +35,14 @@ from .input import (
     slice_input_producer as slice_input_producer,
     string_input_producer as string_input_producer,
 )
-from .learning_rate import exponential_decay as exponential_decay
+from .learning_rate import (
+    cosine_decay as cosine_decay,
+    exponential_decay as exponential_decay,
+    inverse_time_decay as inverse_time_decay,
+    natural_exp_decay as natural_exp_decay,
+    piecewise_constant as piecewise_constant,
+    polynomial_decay as polynomial_decay,
+)
 from .momentum import MomentumOptimizer as MomentumOptimizer
 from .optimizer import Optimizer as Optimizer
 from .queue_runner import (

@@ -52,7 +52,25 @@ def rmsprop(w, g, s):
     return w - s["mom"]
 
 
+def adadelta(w, g, s):
+    s["a"] = 0.9 * s.get("a", 0) + 0.1 * g * g
+    u = np.sqrt(s.get("d", 0) + 1e-3) / np.sqrt(s["a"] + 1e-3) * g
+    s["d"] = 0.9 * s.get("d", 0) + 0.1 * u * u
+    return w - RATE * u
+
+
+def ftrl(w, g, s):
+    a = s.get("a", 0.1)
+    s["a"] = a + g * g
+    s["z"] = s.get("z", 0) + g - (np.sqrt(s["a"]) - np.sqrt(a)) / RATE * w
+    z = s["z"]
+    return np.where(np.abs(z) > 0.2, (np.sign(z) * 0.2 - z) / (np.sqrt(s["a"]) / RATE + 2 * 0.1), 0.0)
+
+
 OPTIMIZERS = {
+    "adadelta": (lambda lr: rf.train.AdadeltaOptimizer(lr, 0.9, 1e-3), adadelta),
+    "ftrl": (lambda lr: rf.train.FtrlOptimizer(lr, l1_regularization_strength=0.2, l2_regularization_strength=0.1),
+             ftrl),
     "sgd": (lambda lr: rf.train.GradientDescentOptimizer(lr), sgd),
     "momentum": (lambda lr: rf.train.MomentumOptimizer(lr, 0.9), momentum),
     "nesterov": (lambda lr: rf.train.MomentumOptimizer(lr, 0.9, use_nesterov=True), nesterov),
@@ -157,6 +175,31 @@ def test_train_op_adds_one_to_the_global_step_after_the_updates():
         for _ in range(3):
             assert s.run(train_op) is None
         assert s.run([step, w]) == [3, 1 - 1 - 0.5 - 0.25]
+
+
+@pytest.mark.parametrize("make, formula", [
+    (lambda s: rf.train.natural_exp_decay(0.5, s, 10, 0.3), lambda k: 0.5 * np.exp(-0.03 * k)),
+    (lambda s: rf.train.inverse_time_decay(0.5, s, 10, 0.3, staircase=True), lambda k: 0.5 / (1 + 0.3 * (k // 10))),
+    (lambda s: rf.train.polynomial_decay(0.5, s, 10, 0.1, power=2.0),
+     lambda k: 0.4 * (1 - min(k, 10) / 10) ** 2 + 0.1),
+    (lambda s: rf.train.polynomial_decay(0.5, s, 10, 0.1, cycle=True),
+     lambda k: 0.4 * (1 - k / (10 * max(1, -(-k // 10)))) + 0.1),
+    (lambda s: rf.train.cosine_decay(0.5, s, 20, alpha=0.1),
+     lambda k: 0.5 * (0.9 * 0.5 * (1 + np.cos(np.pi * min(k, 20) / 20)) + 0.1)),
+    (lambda s: rf.train.piecewise_constant(s, [5, 15], [1.0, 0.5, 0.1]),
+     lambda k: 1.0 if k <= 5 else 0.5 if k <= 15 else 0.1),
+], ids=["natural_exp", "inverse_time", "polynomial", "polynomial, cycle", "cosine", "piecewise"])
+def test_decays_follow_their_formulas(make, formula):
+    step = rf.placeholder(rf.int64, [])
+    rate = make(step)
+    with session() as s:
+        for k in (0, 1, 5, 6, 10, 15, 16, 25):
+            np.testing.assert_allclose(s.run(rate, {step: k}), formula(k), rtol=1e-5)
+
+
+def test_boundaries_that_do_not_ascend_are_refused():
+    with pytest.raises(InvalidArgumentError, match="must ascend"):
+        rf.train.piecewise_constant(3, [5, 5], [1.0, 0.5, 0.1])
 
 
 def test_exponential_decay_in_stairs():
