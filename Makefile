@@ -3,7 +3,7 @@ VENV   ?= .venv
 PYTHON ?= $(VENV)/bin/python
 BASE   ?= python3
 NP     ?= 2
-PYTEST ?= -q -n 2
+PYTEST ?= -q -n 3
 
 export PATH := $(abspath $(dir $(PYTHON))):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
