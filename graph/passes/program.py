@@ -8,10 +8,11 @@ from typing import Any
 from ..control_types import MERGE, is_back_edge
 from ..device import Device
 from ..errors import Error, InvalidArgumentError
-from ..graph import Graph, infer
+from ..graph import Graph
 from ..operation import Operation, Tensor, at_site
 from ..places import find_places
 from ..shapes import TensorShape
+from ..signature import infer
 from ..topology import topological_order
 
 
