@@ -16,8 +16,6 @@ namespace {
 
 // Below this many multiply-adds the tiles win over any BLAS.
 constexpr int64_t kSmall = 32 * 32 * 32;
-// A thread is worth its start from this many on.
-constexpr int64_t kWorth = 128 * 128 * 128;
 // Rows or columns of c in one call of the BLAS, if there are more: the same for any number of threads.
 constexpr int64_t kBlasStripe = 256;
 // Block of k: a panel of b stays in the nearest cache. Block of m: that of a stays in the second one.
@@ -171,7 +169,7 @@ void multiply_tiled(const Product<T>& x) {
   const auto run = [&](const Product<T>& stripe) { small ? multiply_small(set, stripe) : multiply_blocked(set, stripe); };
   const bool by_rows = x.m >= x.n;  // the longer side: less is packed twice
   const int64_t unit = by_rows ? set.max_rows[2] : set.width(), length = by_rows ? x.m : x.n;
-  const int64_t grain = 1 + kWorth / std::max<int64_t>(unit * x.k * (by_rows ? x.n : x.m), 1);
+  const int64_t grain = 1 + kWorthAThread / std::max<int64_t>(unit * x.k * (by_rows ? x.n : x.m), 1);
   parallel_for((length + unit - 1) / unit, grain, [&](int64_t begin, int64_t end, int) {
     const int64_t from = begin * unit, to = std::min(end * unit, length);
     run(by_rows ? rows_of(x, from, to) : columns_of(x, from, to));

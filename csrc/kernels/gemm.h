@@ -11,6 +11,9 @@
 
 namespace rf {
 
+// Multiply-adds from which on another thread pays.
+constexpr int64_t kWorthAThread = 128 * 128 * 128;
+
 void gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
           const float* b, int64_t ldb, float beta, float* c, int64_t ldc);
 void gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, double alpha, const double* a,

@@ -10,8 +10,6 @@
 namespace rf {
 namespace {
 
-constexpr int64_t kWorth = 128 * 128 * 128;  // multiply-adds from which on another thread pays
-
 // c (m x n) = op(a) op(b), all dense.
 template <class T>
 void multiply(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const T* a, const T* b, T* c) {
@@ -102,7 +100,7 @@ Kernel batch_mat_mul(const Node& node) {
     if (one_y && !adj_x) return multiply(false, adj_y, batch.count * m, n, k, px, py, po);
 
     const bool few = batch.count < intra_op_threads();  // then each product uses the threads
-    parallel_for(batch.count, few ? batch.count : 1 + kWorth / (m * n * k + 1), [&](int64_t begin, int64_t end, int) {
+    parallel_for(batch.count, few ? batch.count : 1 + kWorthAThread / (m * n * k + 1), [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; ++i) {
         int64_t at_x = 0, at_y = 0, rest = i;
         for (int axis = batch.rank - 1; axis >= 0; --axis) {
