@@ -4,6 +4,7 @@ import pytest
 import ringflow as rf
 from ringflow.graph import passes
 from ringflow.graph.opdef import OPS
+from ringflow.graph.ops.fused import FUSIBLE
 from ringflow.graph.passes import fuse
 from ringflow.graph.passes.program import extract
 from ringflow.graph.shapes import TensorShape
@@ -112,3 +113,18 @@ def test_branches_are_not_joined_with_what_always_runs():
     h = rf.exp(x) * 0.5
     program = optimised([rf.tanh(yes) + h, no], [x, take])  # the sum is dead where the branch is not taken
     assert sorted(op.attrs["ops"] for op in nodes(program, "_Fused")) == [["Exp", "Mul"], ["Tanh", "AddV2"]]
+
+
+@pytest.mark.parametrize("name", sorted(FUSIBLE))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_op_keeps_its_bits(name, dtype, monkeypatch):
+    rng = np.random.default_rng(1)
+    arrays = [rng.uniform(0.3, 2.0, (67, 35)).astype(dtype) for _ in range(2)]
+    x, y = (rf.placeholder(dtype, a.shape) for a in arrays)
+    z = OPS[name](*[x * y, y][:len(OPS[name].inputs)]) * y
+    assert nodes(optimised([z], [x, y]), "_Fused")
+    with rf.Session() as session:
+        fused = session.run(z, {x: arrays[0], y: arrays[1]})
+    monkeypatch.setattr(passes, "PASSES", [p for p in passes.PASSES if p[1] is not fuse.fuse_elementwise])
+    with rf.Session() as session:
+        assert session.run(z, {x: arrays[0], y: arrays[1]}).tobytes() == fused.tobytes()
