@@ -29,6 +29,10 @@ struct Tile {
   int64_t c_row = 0;
   int64_t columns = 0;               // columns of c that exist; b has them padded to whole vectors
   bool add = false;                  // c += instead of c =
+  // What others will read next: `ahead_count` cache lines, `ahead_step` elements apart, of which the tile fetches one at
+  // each step of k. Null: none. Only tiles of two 512-bit vectors do; the others have no time for it.
+  const T* ahead = nullptr;
+  int64_t ahead_step = 0, ahead_count = 0;
 };
 
 constexpr int kMaxTileRows = 16;
@@ -69,6 +73,10 @@ void run_rows(const TileSet<T>& set, int64_t m, Tile<T> tile, int most = kMaxTil
 // vectors: panel j0 starts at out + k * j0. `out` holds k * set.padded(n) elements.
 template <class T>
 void pack_panels(const TileSet<T>& set, int64_t k, int64_t n, const T* b, int64_t row, int64_t column, T* out);
+
+// One panel of any number of columns: out[p * set.padded(columns) + j].
+template <class T>
+void pack_panel(const TileSet<T>& set, int64_t k, int64_t columns, const T* b, int64_t row, int64_t column, T* out);
 
 // to[p * to_row + j] = from[j * from_row + p] for j < rows, p < columns.
 template <class T>
