@@ -12,7 +12,7 @@ from ..costs import Costs
 from ..device import Device
 from ..errors import InternalError
 from ..run_options import GraphOptions
-from . import cse, dead, fold, fuse, layout, locks, order, simplify, verify
+from . import cse, dead, fold, fuse, layout, locks, order, pooling, simplify, verify
 from .dump import dumper
 from .partition import partition
 from .place import log_placement, place
@@ -29,13 +29,14 @@ PASSES: list[tuple[str, Pass]] = [
     ("simplify", simplify.simplify),
     ("join common subexpressions", cse.join_common_subexpressions),
     ("drop dead code", dead.drop_dead_code),
+    ("ReLU after pooling", pooling.relu_after_pooling),
     ("fuse elementwise ops", fuse.fuse_elementwise),
 ]
 
 
 # what changes the time of a run, not its result
 OPTIONAL = frozenset({"fold constants", "simplify", "join common subexpressions", "drop dead code",
-                      "fuse elementwise ops"})
+                      "ReLU after pooling", "fuse elementwise ops"})
 
 
 def register(name: str, function: Pass, before: str | None = None) -> None:
