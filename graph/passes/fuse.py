@@ -92,7 +92,9 @@ def _fusible(op: Operation) -> bool:
 
 def _is_sum(op: Operation) -> bool:
     """Whether it is a chain of AddV2: of few tensors, or of a bias that repeats in front."""
-    return (op.type == "AddN" and 2 <= len(op.inputs) <= 8) or (op.type == "BiasAdd" and op.attrs["data_format"] == "NHWC")
+    if op.type == "BiasAdd":
+        return bool(op.attrs["data_format"] == "NHWC")
+    return op.type == "AddN" and 2 <= len(op.inputs) <= 8
 
 
 def _alike(a: Operation, b: Operation, places: Places | None) -> bool:

@@ -63,8 +63,10 @@ def _swap(program: Program, relu: Operation, readers: _Readers) -> None:
         pooled_before[after.op] = before
     for pool_gradient, relu_gradient in readers.gradients:
         after, dy = pool_gradient.inputs[1], pool_gradient.inputs[2]
-        passed = program.add("ReluGrad", [dy, after], {"T": dy.dtype}, f"{relu_gradient.name}/_pooled", like=relu_gradient)
+        passed = program.add("ReluGrad", [dy, after], {"T": dy.dtype}, f"{relu_gradient.name}/_pooled",
+                             like=relu_gradient)
         inputs = [x, pooled_before[after.op], passed.outputs[0]]
-        dx = program.add("MaxPoolGrad", inputs, pool_gradient.attrs, f"{pool_gradient.name}/_of_relu", like=pool_gradient)
+        dx = program.add("MaxPoolGrad", inputs, pool_gradient.attrs, f"{pool_gradient.name}/_of_relu",
+                         like=pool_gradient)
         program.replace(relu_gradient.outputs[0], dx.outputs[0])
     program.remove({relu, *readers.pools, *(op for pair in readers.gradients for op in pair)})
