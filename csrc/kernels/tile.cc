@@ -5,21 +5,8 @@
 
 #include "base/simd.h"
 
-// Vector types and target attributes instead of `vectorised`: the shape of a tile follows from the
-// number and the width of the registers, so the three builds are not one source text.
-#define RF_ALWAYS_INLINE inline __attribute__((always_inline))
-#if defined(__x86_64__)
-#define RF_AVX2 __attribute__((target("avx2,fma")))
-#define RF_AVX512 __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma,prefer-vector-width=512")))
-#endif
-
 namespace rf {
 namespace {
-
-template <class T, int Lanes>
-struct Vector {
-  typedef T type __attribute__((vector_size(Lanes * sizeof(T)), aligned(sizeof(T)), may_alias));
-};
 
 // Hides a value from the optimiser, which would otherwise keep an address register for each row and spill them.
 template <class X>

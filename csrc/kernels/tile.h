@@ -58,14 +58,15 @@ bool wide_tiles();
 template <class T>
 void run_rows(const TileSet<T>& set, int64_t m, Tile<T> tile, int most = kMaxTileRows) {
   const int vectors = set.vectors(tile.columns), height = std::min(most, set.max_rows[vectors]);
-  int64_t calls = (m + height - 1) / height;
-  while (m > 0) {
-    const int64_t rows = (m + calls - 1) / calls;
-    set.run[vectors][rows](tile);
-    tile.a += rows * tile.a_row;
-    tile.c += rows * tile.c_row;
-    m -= rows;
-    --calls;
+  if (m <= 0) return;
+  // a division is a good part of a short tile's time
+  int64_t calls = m <= height ? 1 : (m + height - 1) / height;
+  const int64_t rows = calls == 1 ? m : m / calls;
+  for (int64_t taller = m - rows * calls; calls > 0; --calls, --taller) {
+    const int64_t now = rows + (taller > 0 ? 1 : 0);
+    set.run[vectors][now](tile);
+    tile.a += now * tile.a_row;
+    tile.c += now * tile.c_row;
   }
 }
 
