@@ -13,8 +13,8 @@ namespace {
 
 // Block of k: a panel of b stays in the nearest cache. Block of m: that of a stays in the second one.
 constexpr int64_t kBlockK = 256, kBlockRows = 24;
-// Elements of b that are packed at a time.
-constexpr int64_t kPackedB = 1 << 20;
+// Elements of b that are packed at a time, at least two panels of kMostK rows.
+constexpr int64_t kPackedB = 1 << 20, kMostK = 1 << 14;
 // b is read in place, not packed, by so few tiles of rows.
 constexpr int64_t kFewTiles = 5;
 // Rows whose stride is a multiple of this many bytes fall into one set of the nearest cache.
@@ -254,7 +254,14 @@ void multiply_small(const TileSet<T>& set, const Product<T>& x) {
 
 template <class T>
 void multiply_blocked(const TileSet<T>& set, const Product<T>& product) {
-  Blocked<T>(set, product).run();
+  for (int64_t p0 = 0; p0 == 0 || p0 < product.k; p0 += kMostK) {
+    Product<T> part = product;
+    part.k = std::min(kMostK, product.k - p0);
+    part.a += p0 * product.a_step;
+    part.b += p0 * product.b_row;
+    part.add |= p0 > 0;
+    Blocked<T>(set, part).run();
+  }
 }
 
 #define RF_PRODUCTS_OF(T)                                             \
