@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import ringflow as rf
 from ringflow.graph import passes
+from ringflow.graph.flops import products
 from ringflow.graph.passes import views
 from ringflow.graph.passes.program import extract
 
@@ -108,3 +109,10 @@ def test_a_reshape_of_a_view_needs_strides_that_say_the_same():
     assert views.View(base, (2, 3), (8, 2)).reshaped((6,)) is None
     assert views.View(base, (2, 3), (6, 2)).reshaped((6,)).strides == (2,)
     assert views.View(base, (2, 3), (6, 2)).reshaped((1, 2, 3, 1)).strides == (0, 6, 2, 0)
+
+
+def test_its_operations_are_those_of_the_products_it_stands_for():
+    x = projection()
+    program = passes.optimise(extract(x.graph, [attention(x)], [], [x], [x.shape]))
+    counts = [products(op) for op in program.graph.get_operations() if op.type == "_MatMulOfViews"]
+    assert counts == [2 * BATCH * HEADS * TIME * TIME * WIDTH] * 2
