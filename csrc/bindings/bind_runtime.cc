@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/parallel.h"
+#include "base/peak.h"
 #include "base/simd.h"
 #include "bindings/numpy.h"
 #include "kernels/kernel.h"
@@ -299,6 +300,8 @@ void bind_runtime(py::module_& m) {
   m.def("parse", &parse, py::arg("graph_def"), "The number of nodes of a GraphDef whose inputs all resolve.");
   m.def("isa", [] { return name_of(isa()); }, "The instruction set that the kernels use.");
   m.def("limit_isa", &limit_isa_by_name, py::arg("name"), "Caps isa() at 'baseline', 'avx2' or 'avx512'.");
+  m.def("multiply_adds", &multiply_adds, py::arg("steps"), py::call_guard<py::gil_scoped_release>(),
+        "Multiplies and adds between registers; the number of floating-point operations that it did.");
   m.def("set_intra_op_threads", &set_intra_op_threads, py::arg("threads"));
   m.def("intra_op_threads", &intra_op_threads);
 }

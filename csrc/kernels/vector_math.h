@@ -112,12 +112,16 @@ template <class T>
 struct Range;
 template <>
 struct Range<float> {
-  static constexpr float exp_low = -104.0f, exp_high = 89.0f, expm1_low = -20.0f, tanh_high = 9.5f;
+  static constexpr float exp_low = -104.0f, exp_high = 89.0f;
+  static constexpr float exp_normal_low = -87.0f, exp_normal_high = 88.0f;  // between these 2^n is a normal number
+  static constexpr float expm1_low = -20.0f, tanh_high = 9.5f;
   static constexpr float smallest = 1.17549435e-38f;
 };
 template <>
 struct Range<double> {
-  static constexpr double exp_low = -746.0, exp_high = 710.0, expm1_low = -40.0, tanh_high = 20.0;
+  static constexpr double exp_low = -746.0, exp_high = 710.0;
+  static constexpr double exp_normal_low = -708.0, exp_normal_high = 709.0;
+  static constexpr double expm1_low = -40.0, tanh_high = 20.0;
   static constexpr double smallest = 2.2250738585072014e-308;
 };
 
@@ -130,27 +134,53 @@ inline T exp(T x) {
   return (T(1) + e.expm1) * Reduced<T>::power_of_2(half) * Reduced<T>::power_of_2(e.n - half);
 }
 
-// e^x - 1 for x <= 88 (709 in double); meaningless above.
+// e^x - 1 where 2^n is a normal number
 template <class T>
-inline T expm1(T x) {
-  x = x < Range<T>::expm1_low ? Range<T>::expm1_low : x;
+inline T expm1_inside(T x) {
   const Reduced<T> e(x);
   const T scale = Reduced<T>::power_of_2(e.n);
   return scale * e.expm1 + (scale - T(1));
 }
 
-// (e^2a - 1) / (e^2a + 1) for a = |x|: no cancellation anywhere
+// e^x - 1 for x <= 88 (709 in double); meaningless above.
+template <class T>
+inline T expm1(T x) {
+  return expm1_inside(x < Range<T>::expm1_low ? Range<T>::expm1_low : x);
+}
+
+// tanh a / a - 1 for a <= 0.3, z = a^2
+inline float tanh_near_zero(float z) { return ((-5.037230432e-02f * z + 1.331490819e-01f) * z - 3.333306293e-01f) * z; }
+inline double tanh_near_zero(double z) {
+  double p = 5.02518608626e-04;
+  p = p * z - 1.441677812840e-03;
+  p = p * z + 3.59087731435556e-03;
+  p = p * z - 8.86317101242463e-03;
+  p = p * z + 2.186948659111114e-02;
+  p = p * z - 5.396825393576044e-02;
+  p = p * z + 1.3333333333307057e-01;
+  p = p * z - 3.3333333333333261e-01;
+  return p * z;
+}
+
+// (e^2a - 1) / (e^2a + 1) for a = |x|; near zero, where the rounding of the divisor would show, a polynomial
 template <class T>
 inline T tanh(T x) {
   T a = abs(x);
   a = a > Range<T>::tanh_high ? Range<T>::tanh_high : a;
-  const T e = expm1(a + a);
-  return copysign(e / (e + T(2)), x);
+  const T e = expm1_inside(a + a), far = e / (e + T(2)), near = a + a * tanh_near_zero(a * a);
+  return copysign(a < T(0.3) ? near : far, x);
 }
 
+// 1 / (1 + e^-x). With e^-x = 2^n (1 + m) the divisor is (2^n m + 1) + 2^n: its product is exact, and so is the first sum
+// where the last one is coarse.
 template <class T>
 inline T sigmoid(T x) {
-  return T(1) / (T(1) + exp(-x));
+  T y = -x;
+  y = y < Range<T>::exp_normal_low ? Range<T>::exp_normal_low : y;
+  y = y > Range<T>::exp_normal_high ? Range<T>::exp_high : y;  // there 2^n is infinite and m positive
+  const Reduced<T> e(y);
+  const T scale = Reduced<T>::power_of_2(e.n);
+  return T(1) / ((scale * e.expm1 + T(1)) + scale);
 }
 
 // log of a normal positive number, up to the special cases that log() adds

@@ -53,6 +53,15 @@ CASES = {
     "AvgPool": (lambda x, y: rf.nn.avg_pool(x * y, [1, 2, 2, 1], [1, 2, 2, 1], "VALID"),
                 normal(7, 40, 40, 16), normal(16)),
     "FusedBatchNormV3": (batch_norm, normal(9, 30, 30, 16), normal(16)),
+    "LRN": (lambda x, y: rf.nn.lrn(x * y), normal(7, 20, 20, 16), normal(16)),
+    "BiasAdd": (rf.nn.bias_add, normal(7, 40, 40, 19), normal(19)),
+    "DepthwiseConv2dNative": (lambda x, w: rf.nn.depthwise_conv2d(x, w, [1, 1, 1, 1], "SAME"), normal(7, 20, 20, 19),
+                              normal(3, 3, 19, 2)),
+    "AddN": (lambda x, y: rf.add_n([x, x * y, y + x, x - y, x]), normal(700, 611), normal(611)),
+    "Max": (lambda x, y: rf.reduce_max(x * y, 0) + rf.reduce_max(x * y), normal(900, 333), normal(333)),
+    "cross entropy": (lambda x, y: rf.nn.sparse_softmax_cross_entropy_with_logits(labels=[5] * 900, logits=x * y),
+                      normal(900, 333), normal(333)),
+    "GatherV2": (lambda x, y: rf.gather(x * y, list(range(0, 900, 7)) * 30), normal(900, 333), normal(333)),
 }
 
 
