@@ -20,7 +20,8 @@ template <int Lanes, int... I>
 inline __attribute__((always_inline)) float run_chains(int64_t steps, std::integer_sequence<int, I...>) {
   using V = typename Vector<Lanes>::type;
   V chain[kChains] = {}, factor = V{} + 0.5f, term = V{} + 1.0f;
-  __asm__ volatile("" : "+m"(factor), "+m"(term));  // unknown values: nothing can be computed beforehand
+  // unknown values: nothing can be computed beforehand, no chain is known to equal another
+  __asm__ volatile("" : "+m"(chain), "+m"(factor), "+m"(term));
   const V a = factor, b = term;
   for (int64_t s = 0; s < steps; ++s) ((chain[I] = chain[I] * a + b), ...);
   const V sum = (chain[I] + ...);
