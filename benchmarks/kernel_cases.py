@@ -63,9 +63,9 @@ def batched(name: str, count: int, m: int, k: int, n: int, tb: bool = False) -> 
 
 def products() -> Iterator[Case]:
     yield product("64^3", 64, 64, 64)
-    yield product("256^3", 256, 256, 256, least=0.22)
-    yield product("256^3, a transposed", 256, 256, 256, ta=True, least=0.2)
-    yield product("256^3, b transposed", 256, 256, 256, tb=True, least=0.2)
+    yield product("256^3", 256, 256, 256, least=0.35)
+    yield product("256^3, a transposed", 256, 256, 256, ta=True, least=0.32)
+    yield product("256^3, b transposed", 256, 256, 256, tb=True, least=0.32)
     yield product("1024^3", 1024, 1024, 1024)
     yield product("32 x 256 x 1024, lstm", 32, 256, 1024)
     yield product("64 x 3136 x 1024, lenet", 64, 3136, 1024)
@@ -111,7 +111,7 @@ def convolutions() -> Iterator[Case]:
     yield from convolution("3x3 32^2x16 to 32, stride 2, resnet20", 32, 32, 16, 32, 3, 2)
     yield from convolution("1x1 32^2x16 to 32, stride 2, resnet20", 32, 32, 16, 32, 1, 2)
     yield from convolution("1x1 28^2x64 to 64", 8, 28, 64, 64, 1)
-    yield from convolution("3x3 8^2x64 to 64, 2 images", 2, 8, 64, 64, 3, least=0.2)
+    yield from convolution("3x3 8^2x64 to 64, 2 images", 2, 8, 64, 64, 3, least=0.4)
     yield from depthwise("3x3 28^2x64", 8, 28, 64, 3)
 
 
@@ -163,10 +163,10 @@ def elementwise() -> Iterator[Case]:
     yield Case("elementwise", "times a row, cached", rf.multiply, (CACHED, CACHED[1:]), least=0.17)
     yield Case("elementwise", "times a column, cached", rf.multiply, (CACHED, (CACHED[0], 1)), least=0.17)
     yield Case("elementwise", "sum of 8, cached", lambda *x: rf.add_n(list(x)), (CACHED,) * 8, least=0.2)
-    yield Case("elementwise", "exp, cached", rf.exp, (CACHED,), EXP * n, least=0.15)
-    yield Case("elementwise", "log, cached", rf.log, (np.full(CACHED, 2.5, np.float32),), LOG * n, least=0.13)
-    yield Case("elementwise", "tanh, cached", rf.tanh, (CACHED,), TANH * n, least=0.12)
-    yield Case("elementwise", "sigmoid, cached", rf.sigmoid, (CACHED,), SIGMOID * n, least=0.14)
+    yield Case("elementwise", "exp, cached", rf.exp, (CACHED,), EXP * n, least=0.2)
+    yield Case("elementwise", "log, cached", rf.log, (np.full(CACHED, 2.5, np.float32),), LOG * n, least=0.18)
+    yield Case("elementwise", "tanh, cached", rf.tanh, (CACHED,), TANH * n, least=0.16)
+    yield Case("elementwise", "sigmoid, cached", rf.sigmoid, (CACHED,), SIGMOID * n, least=0.19)
     yield Case("elementwise", "fused x(rx + c), cached", lambda x, r, c: (x * r + c) * x, (CACHED, CACHED[1:], CACHED),
                6 * n, least=0.2)
     yield Case("elementwise", "fused x(rx + c), large", lambda x, r, c: (x * r + c) * x, (LARGE, LARGE[1:], LARGE))
@@ -194,7 +194,7 @@ def rows() -> Iterator[Case]:
     yield Case("reduction", "argmax of rows, cached", lambda x: rf.argmax(x, 1), (CACHED,))
     yield Case("reduction", "sum of all, large", lambda x: rf.reduce_sum(x), (LARGE,))
     yield Case("reduction", "sum of columns, large", lambda x: rf.reduce_sum(x, [0]), (LARGE,))
-    yield Case("softmax", "512 classes, cached", rf.nn.softmax, (CACHED,), EXP * n, least=0.1)
+    yield Case("softmax", "512 classes, cached", rf.nn.softmax, (CACHED,), EXP * n, least=0.14)
     yield Case("softmax", "10 classes", rf.nn.softmax, ((4096, 10),), EXP * 40960)
     yield Case("softmax", "128 classes, gpt's attention", rf.nn.softmax, ((4096, 128),), EXP * 2**19)
     yield Case("softmax", "cross entropy of 512 classes, gpt", node("SparseSoftmaxCrossEntropyWithLogits"),
