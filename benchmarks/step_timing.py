@@ -75,15 +75,17 @@ def report(framework: str, workload: str, step: Callable[[], float], seconds: fl
         begin = time.perf_counter()
         step()
         times.append(time.perf_counter() - begin)
-    cpu_share = (time.process_time() - cpu) / (time.perf_counter() - wall)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     times.sort()
-    of_ranks = ranks.allgather_object((peak_mib(), round(cpu_share, 3)))
+    of_ranks = ranks.allgather_object((peak_mib(), round(cpu / wall, 3)))
     if ranks.rank == 0:
-        print(json.dumps({
+        line = {
             "framework": framework, "workload": workload, "ranks": ranks.size, "steps": count,
             "median_ms": round(times[count // 2] * 1e3, 4), "p10_ms": round(times[count // 10] * 1e3, 4),
             "losses": [round(loss, 5) for loss in losses],
             "peak_mib": [peak for peak, _ in of_ranks],  # of each rank
             "cpu_share": max(share for _, share in of_ranks),  # CPU seconds a second of a rank's timed steps
+            "cpu_ms": round(cpu / count * 1e3, 4),  # of a step, by the mean
             "versions": versions,
-        }), flush=True)
+        }
+        print(json.dumps(line), flush=True)

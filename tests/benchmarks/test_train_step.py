@@ -35,6 +35,7 @@ def test_losses_equal_pytorch_s_and_the_line_is_complete(workload):
     np.testing.assert_allclose(line.pop("losses"), PYTORCH[workload], rtol=1e-3)
     assert line.pop("steps") >= 10 and 0 < line.pop("p10_ms") <= line.pop("median_ms")
     assert len(line["peak_mib"]) == 1 and line.pop("peak_mib")[0] > 20 and 0 < line.pop("cpu_share") < 1.5
+    assert line.pop("cpu_ms") > 0
     assert line == {"framework": "ringflow", "workload": workload, "ranks": 1,
                     "versions": {"ringflow": rf.__version__}}
 
