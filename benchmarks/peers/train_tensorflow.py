@@ -67,7 +67,7 @@ def resnet20(w: Weights, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 
 
 def lstm(w: Weights, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """Unrolled, which is faster here than tf.while_loop; time-major."""
+    """Unrolled, which is no slower than tf.while_loop; time-major."""
     steps = inputs.LSTM["steps"]
     embedded = tf.nn.embedding_lookup(w["emb"], tf.reshape(tf.transpose(x), [-1]))
     gates = tf.split(tf.matmul(embedded, w["wx"]) + w["bg"], steps)
