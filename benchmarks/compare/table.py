@@ -34,6 +34,15 @@ def _verdict(ratio: float | None, of: str | None, aim: str, met: bool | None) ->
     return f"{ratio:8.2f}  {of or '':14} {aim:>5}  {'' if met is None else 'met' if met else 'not met'}".rstrip()
 
 
+def _cpu_verdict(row: dict[str, Any]) -> str:
+    runs = {run["framework"]: run["cpu_ms"] for run in row["runs"] if run["same_losses"]}
+    mine = runs.pop("ringflow", None)
+    if not mine or not runs:
+        return _verdict(None, None, "", None)
+    best = min(runs, key=lambda name: runs[name])
+    return _verdict(runs[best] / mine, best, "", None)
+
+
 def _table(results: dict[str, Any], title: str, value: str, of: str, verdicts: list[str]) -> list[str]:
     names = list(dict.fromkeys(run["framework"] for row in results["workloads"] for run in row["runs"]))
     widths = [max(10, len(name) + 2) for name in names]
@@ -58,6 +67,9 @@ def text(results: dict[str, Any]) -> str:
     if mean["ratio"] is not None:
         lines.append(f"geometric mean of {mean['of']}: {mean['ratio']:.2f}" + (
             "" if mean["aim"] is None else f", aim {mean['aim']:.2f}: {'met' if mean['met'] else 'not met'}"))
+    if any("~" in _marks(run, row["ranks"]) for row in rows for run in row["runs"]):
+        lines += _table(results, "CPU milliseconds a step, by the mean: what others disturb less", "cpu_ms",
+                        "best peer / ringflow", [_cpu_verdict(row) for row in rows])
     verdicts = [_verdict(row["memory_ratio"], row["smallest_peer"], "> 1", row["memory_met"]) for row in rows]
     several = any(row["ranks"] > 1 for row in rows)
     lines += _table(results, "Peak resident memory, MiB" + (", of the largest rank" if several else ""), "peak_mib",

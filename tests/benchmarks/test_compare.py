@@ -102,7 +102,7 @@ def test_runs_that_shared_their_core_or_used_another_are_marked():
     row = results.of_workload("mlp", 1, {"ringflow": [line(1.0)], "torch": [line(2.0, share=0.6)],
                                          "jax": [line(2.5, share=1.8)]})
     text = table.text(whole([row]))
-    assert "2.000~" in text and "2.500~" not in text
+    assert "2.000~" in text and "2.500~" not in text and "CPU milliseconds a step" in text
     assert "MORE THAN ONE THREAD: mlp, jax: 1.8" in text
 
 
