@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from frameworks import KINDS
 from results import QUIET
 
 MARKS = {"!": "not the same losses", "~": "others took part of the core in these runs: repeat them when it is quiet"}
@@ -18,6 +19,12 @@ def heading(results: dict[str, Any]) -> list[str]:
         "# " + ", ".join(f"{name} {version}" for name, version in sorted(results["versions"].items())),
         f"# {where}, one thread each; {settings['rounds']} interleaved rounds of {settings['seconds']:g} s",
     ]
+
+
+def columns(rows: list[dict[str, Any]]) -> list[str]:
+    """The frameworks that ran, always in the same order."""
+    ran = {run["framework"] for row in rows for run in row["runs"]}
+    return [name for name in ("ringflow", *KINDS) if name in ran]
 
 
 def _number(value: float) -> str:
@@ -44,7 +51,7 @@ def _cpu_verdict(row: dict[str, Any]) -> str:
 
 
 def _table(results: dict[str, Any], title: str, value: str, of: str, verdicts: list[str]) -> list[str]:
-    names = list(dict.fromkeys(run["framework"] for row in results["workloads"] for run in row["runs"]))
+    names = columns(results["workloads"])
     widths = [max(10, len(name) + 2) for name in names]
     heads = "".join(f"{name:>{width}} " for name, width in zip(names, widths))
     lines = ["", title, f"{'workload':10}{heads}" + (f"  {of:24} {'aim':>5}" if of else "")]
