@@ -1,7 +1,7 @@
 """Initial weights and batches of the seven benchmark workloads. Only NumPy.
 
 Every framework that is compared starts from the same numbers, so they follow from fixed seeds and a fixed order of
-draws: weights from seed 1234, each drawn in the order of ``_weights``; batches of rank r from seed 99 + r. Layouts are
+draws: weights from seed 1234, each drawn in the order of ``_draws``; batches of rank r from seed 99 + r. Layouts are
 TensorFlow's: images NHWC, filters HWIO, dense weights (in, out).
 """
 from __future__ import annotations
@@ -18,6 +18,7 @@ RESNET_STAGES = ((16, 1), (32, 2), (64, 2))  # width, stride of the first of 3 b
 LSTM = {"units": 256, "steps": 64, "vocabulary": 64, "batch": 32}
 GPT = {"layers": 4, "width": 256, "heads": 4, "context": 128, "vocabulary": 512, "batch": 8}
 EMBED = {"rows": 1_000_000, "width": 32, "bag": 20, "batch": 1024, "hidden": 64}
+PIECE = 1 << 18  # elements drawn at once: a whole table in float64 would be the most memory that its run ever takes
 IMAGES = {"mlp": (128, 784), "lenet": (64, 28, 28, 1), "resnet20": (32, 32, 32, 3)}  # a batch
 
 
@@ -31,10 +32,13 @@ class _Draw:
     half: bool = False  # times 0.5 after rounding to float32, which is not the same as half the deviation
 
     def __call__(self, rng: np.random.Generator) -> Array:
-        if self.deviation is None:
-            return np.full(self.shape, self.constant, np.float32)
-        value = (rng.standard_normal(self.shape) * self.deviation).astype(np.float32)
-        return value * np.float32(0.5) if self.half else value
+        value = np.full(self.shape, self.constant, np.float32)
+        if self.deviation is not None:
+            for piece in np.array_split(value.reshape(-1), 1 + value.size // PIECE):
+                piece[:] = rng.standard_normal(piece.size) * self.deviation
+                if self.half:
+                    piece *= np.float32(0.5)
+        return value
 
 
 def _dense(rows: int, columns: int, half: bool = False) -> _Draw:
@@ -53,7 +57,7 @@ def _ones(size: int) -> _Draw:
     return _Draw((size,), constant=1.0)
 
 
-def _weights(workload: str) -> Iterator[tuple[str, _Draw]]:
+def _draws(workload: str) -> Iterator[tuple[str, _Draw]]:
     if workload in ("tiny", "mlp"):
         widths = (16, 32, 1) if workload == "tiny" else (784, 1024, 1024, 10)
         for k, (rows, columns) in enumerate(zip(widths, widths[1:]), 1):
@@ -108,10 +112,20 @@ def _gpt_weights(width: int, vocabulary: int) -> Iterator[tuple[str, _Draw]]:
     yield from (("lnfg", _ones(width)), ("lnfb", _zeros(width)), ("head", _dense(width, vocabulary, half=True)))
 
 
+def shapes(workload: str) -> dict[str, tuple[int, ...]]:
+    """The weights' shapes by name."""
+    return {name: draw.shape for name, draw in _draws(workload)}
+
+
+def weights(workload: str) -> Iterator[tuple[str, Array]]:
+    """The initial weights, one after the other, so that a program can load each and let go of it."""
+    rng = np.random.default_rng(1234)
+    return ((name, draw(rng)) for name, draw in _draws(workload))
+
+
 def initial_weights(workload: str) -> dict[str, Array]:
     """float32 arrays by name."""
-    rng = np.random.default_rng(1234)
-    return {name: draw(rng) for name, draw in _weights(workload)}
+    return dict(weights(workload))
 
 
 def batches(workload: str, rank: int = 0, count: int = 8) -> list[tuple[Array, Array]]:

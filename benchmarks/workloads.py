@@ -5,7 +5,7 @@
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,19 +150,19 @@ class Workload:
     train_op: rf.Operation
     variables: dict[str, rf.Variable]
 
-    def load(self, session: rf.Session, weights: dict[str, Any]) -> None:
+    def load(self, session: rf.Session, weights: Iterable[tuple[str, np.ndarray[Any, Any]]]) -> None:
         """Initialises all variables, the weights to `weights`."""
         session.run(rf.global_variables_initializer())
-        for name, variable in self.variables.items():
-            variable.load(weights[name], session)
+        for name, value in weights:
+            self.variables[name].load(value, session)
 
 
-def build(name: str, weights: dict[str, Any]) -> Workload:
-    """The workload in the default graph. `weights` give the variables' shapes; their values are set by ``load``."""
+def build(name: str) -> Workload:
+    """The workload in the default graph; the weights get their values by ``load``."""
     model, optimizer = WORKLOADS[name]
     (x0, y0), = inputs.batches(name, count=1)
     x = rf.placeholder(x0.dtype, x0.shape, name="x")
     y = rf.placeholder(y0.dtype, y0.shape, name="y")
-    variables = {k: rf.Variable(rf.zeros(v.shape), name=k) for k, v in weights.items()}
+    variables = {k: rf.Variable(rf.zeros(shape), name=k) for k, shape in inputs.shapes(name).items()}
     loss = model(variables, x, y)
     return Workload(x, y, loss, optimizer().minimize(loss), variables)

@@ -76,6 +76,10 @@ Arena::Arena(size_t bytes) : bytes_(bytes) {
   if (!data_) fail(Code::Internal, "[plan] out of memory: cannot allocate an arena of ", bytes, " bytes");
 }
 
+void Arena::discard() {
+  if (mapped_ != 0) madvise(data_, mapped_, MADV_DONTNEED);
+}
+
 Arena::Arena(Arena&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)),
       mapped_(std::exchange(other.mapped_, 0)) {}

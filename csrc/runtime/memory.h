@@ -34,6 +34,8 @@ class Arena {
 
   char* data() const { return data_; }
   size_t bytes() const { return bytes_; }
+  // Gives a large arena's pages back to the system; what was in them is lost, the addresses stay valid.
+  void discard();
 
  private:
   char* data_ = nullptr;

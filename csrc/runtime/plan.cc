@@ -38,6 +38,7 @@ class Planner {
     }
     plan_.signature.check_results();
     pin();
+    hand_over_first_values();
     reuse_inputs();
     lay_out();
     return std::move(plan_);
@@ -164,6 +165,28 @@ class Planner {
       return;
     s.place = Place::Pinned;
     s.address = address;
+  }
+
+  // The first value of a variable becomes the variable's memory. By way of the arena the whole model would be held
+  // twice, for as long as the plan is.
+  void hand_over_first_values() {
+    for (size_t i = 0; i < plan_.nodes.size(); ++i) {
+      PlanNode& p = plan_.nodes[i];
+      if ((p.node.op != "Assign" && p.node.op != "AssignVariableOp") || p.inputs.size() != 2) continue;
+      const Node& variable = plan_.nodes[static_cast<size_t>(edges_[i][0].node)].node;
+      if ((variable.op != "VariableV2" && variable.op != "VarHandleOp") || exists(variable)) continue;
+      plan_.initialises = true;
+      Storage& s = storage(p.inputs[1]);
+      if (s.place != Place::Arena || s.readers != 1 || s.fetched || !value(p.inputs[1]).owner) continue;
+      s.place = Place::Fresh;
+      p.first_value = true;
+    }
+  }
+
+  bool exists(const Node& variable) const {
+    const std::string shared_name = variable.attr<std::string>("shared_name", "");
+    return resources_.find(variable.attr<std::string>("container", ""),
+                           shared_name.empty() ? variable.name : shared_name) != nullptr;
   }
 
   // In order of execution, so that a chain of in-place ops ends up in one storage.

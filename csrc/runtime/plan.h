@@ -49,6 +49,7 @@ struct PlanNode {
   int first_output = 0;                 // its outputs are values first_output, first_output + 1, ...
   int num_outputs = 0;
   int in_place = -1;                    // output 0 is written over this input
+  bool first_value = false;             // gives a new variable the memory of input 1, which nobody else reads
 };
 
 struct Plan {
@@ -57,6 +58,7 @@ struct Plan {
   std::vector<Storage> storages;
   CallSignature signature;
   size_t arena_bytes = 0;
+  bool initialises = false;  // variables that did not exist: most likely it runs once
   std::vector<std::shared_ptr<void>> keep_alive;  // of pinned memory
 };
 

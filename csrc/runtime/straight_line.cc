@@ -58,7 +58,7 @@ void StraightLine::make_steps() {
   for (size_t i = 0; i < plan_.nodes.size(); ++i) {
     const PlanNode& p = plan_.nodes[i];
     if (p.kernel)
-      add_step(p, gated(p, make_kernel(p.node, *p.kernel)));
+      add_step(p, gated(p, first_value(p, make_kernel(p.node, *p.kernel))));
     else if (p.node.op == "_Gate")
       add_step(p, gate(p));
     else if (p.node.op == "_Retval")
@@ -133,6 +133,19 @@ Kernel StraightLine::fetch(const PlanNode& p, int position) {
   };
 }
 
+// An Assign that hands the memory of its value over while the variable has none; `kernel` from then on.
+Kernel StraightLine::first_value(const PlanNode& p, Kernel kernel) {
+  if (!p.first_value) return kernel;
+  Slot* slot = &slots_[static_cast<size_t>(p.inputs[1])];
+  return [kernel = std::move(kernel), slot](Context& c) {
+    Variable& v = c.variable(0);
+    const bool ours = slot->tensor == &slot->own && slot->own.buffer() && slot->own.buffer()->unique();
+    if (v.value.initialized() || !ours) return kernel(c);
+    v.value = std::move(slot->own);
+    c.set_ref_output(0, v);
+  };
+}
+
 // Points the slots of the _Arg nodes at the feeds; whether all have the shapes of the plan.
 bool StraightLine::bind_feeds(const std::vector<Tensor>& feeds) {
   plan_.signature.check_feeds(feeds);
@@ -154,6 +167,7 @@ void StraightLine::plan_in_place(bool on) {
 void StraightLine::release() {
   if (run_state_.resources.used()) run_state_.resources.reset("");
   for (Slot* slot : variable_reads_) slot->own = Tensor();
+  if (plan_.initialises) arena_.discard();
 }
 
 template <class Loop>

@@ -56,6 +56,7 @@ class StraightLine : public Schedule {
   Kernel gate(const PlanNode& p);
   Kernel gated(const PlanNode& p, Kernel kernel);
   Kernel fetch(const PlanNode& p, int position);
+  Kernel first_value(const PlanNode& p, Kernel kernel);
   const Storage& storage_of(int value) const {
     return plan_.storages[static_cast<size_t>(plan_.values[static_cast<size_t>(value)].storage)];
   }

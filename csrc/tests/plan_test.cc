@@ -98,6 +98,9 @@ void an_arena_is_aligned() {
   Arena big(size_t{5} << 20);
   CHECK(reinterpret_cast<uintptr_t>(big.data()) % (2 << 20) == 0);
   big.data()[big.bytes() - 1] = 1;
+  big.data()[0] = 1;
+  big.discard();
+  CHECK(big.data()[0] == 0);  // other pages at the same address
   big = Arena();
   CHECK(big.data() == nullptr);
 }
@@ -245,6 +248,33 @@ void gradients_are_placed_in_their_bucket() {
   CHECK(at["y"].place == Place::Arena);  // a result is not overwritten
 }
 
+void first_values_become_their_variables_memory() {
+  const Bytes one = outputs({1}, {{16}}), ref = outputs({101}, {{16}}), shared = attr("shared_name", bytes(2, "w"));
+  // a: read by its Assign alone; b: fetched; c: read twice; f: a feed; w: of another name
+  Bytes b = argument("x", 0, {16});
+  for (const char* name : {"a", "b", "c", "f", "w"})
+    b += node(std::string("v_") + name, "VariableV2", {}, name[0] == 'w' ? ref + shared : ref);
+  for (const char* name : {"a", "b", "c", "w"}) b += node(name, "TestMix", {"x"}, one);
+  b += node("as_a", "Assign", {"v_a", "a"}, ref) + node("as_b", "Assign", {"v_b", "b"}, ref) +
+       node("as_c", "Assign", {"v_c", "c"}, ref) + node("c2", "TestMixInPlace", {"c"}, one) +
+       node("as_f", "Assign", {"v_f", "x"}, ref) + node("as_w", "Assign", {"v_w", "w"}, ref) + result("r", 0, "b") +
+       result("s", 1, "c2");
+  Resources resources;
+  const auto first = [&](const char* name) {
+    const Plan plan = make_plan(parse(b), resources);
+    CHECK(plan.initialises);
+    for (const PlanNode& p : plan.nodes)
+      if (p.node.name == name) return p.first_value;
+    return false;
+  };
+  CHECK(first("as_a") && first("as_w"));
+  CHECK(!first("as_b") && !first("as_c") && !first("as_f"));
+  resources.find_or_create<Variable>("", "v_a");
+  CHECK(!first("as_a") && first("as_w"));  // a variable that exists keeps its memory
+  resources.find_or_create<Variable>("", "w");
+  CHECK(!first("as_w"));
+}
+
 void missing_kernels_are_named() {
   Resources resources;
   const auto refused = [&](const Bytes& b, Code code, const char* part) {
@@ -284,6 +314,7 @@ int main() {
   TEST(a_chain_in_place_takes_one_buffer);
   TEST(nothing_is_overwritten_that_is_read_later);
   TEST(gradients_are_placed_in_their_bucket);
+  TEST(first_values_become_their_variables_memory);
   TEST(missing_kernels_are_named);
   TEST(forged_shapes_reserve_nothing);
   return failures != 0;

@@ -17,6 +17,7 @@ from ..topology import topological_order
 from .program import Program
 
 LARGEST = 1 << 20  # bytes of a folded result; larger ones are cheaper to compute than to keep
+LARGEST_FIRST_VALUE = 1 << 10  # of one that only goes to variables, which is needed once
 
 _SHAPES = ("Shape", "ShapeN", "Size", "Rank")
 _KEPT = {"Const", "_Arg", "_Retval", "NoOp", "ReadFile", "MatchingFiles", *CONTROL_FLOW}  # files may change
@@ -51,10 +52,12 @@ def fold_constants(program: Program) -> None:
 
 
 def _small(op: Operation) -> bool:
+    readers = {c.type for t in op.outputs for c in t.consumers}
+    largest = LARGEST_FIRST_VALUE if readers <= {"Assign", "AssignVariableOp"} else LARGEST
     sizes = [t.shape.num_elements() for t in op.outputs]
     if any(n is None for n in sizes):
-        return bool(sum(t.op.attrs["value"].nbytes for t in op.inputs) <= LARGEST // 64)
-    return sum(n * t.dtype.size for n, t in zip(sizes, op.outputs) if n is not None) <= LARGEST
+        return bool(sum(t.op.attrs["value"].nbytes for t in op.inputs) <= largest // 64)
+    return sum(n * t.dtype.size for n, t in zip(sizes, op.outputs) if n is not None) <= largest
 
 
 def _become(program: Program, op: Operation, index: int, value: object, anchors: list[Operation]) -> None:

@@ -6,10 +6,13 @@ import sys
 
 import numpy as np
 import pytest
+import ringflow as rf
 
 BENCHMARKS = pathlib.Path(__file__).resolve().parent.parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
+import step_timing  # noqa: E402
 import workload_inputs as inputs  # noqa: E402
+import workloads  # noqa: E402
 
 # Losses of the first 8 steps on one rank, as PyTorch 2.13 printed them in eager mode.
 PYTORCH = {
@@ -31,7 +34,10 @@ def test_losses_equal_pytorch_s_and_the_line_is_complete(workload):
     line = json.loads(ran.stdout.strip().splitlines()[-1])
     np.testing.assert_allclose(line.pop("losses"), PYTORCH[workload], rtol=1e-3)
     assert line.pop("steps") >= 10 and 0 < line.pop("p10_ms") <= line.pop("median_ms")
-    assert line == {"framework": "ringflow", "workload": workload, "ranks": 1}
+    assert len(line["peak_mib"]) == 1 and line.pop("peak_mib")[0] > 20 and 0 < line.pop("cpu_share") < 1.5
+    assert line.pop("cpu_ms") > 0
+    assert line == {"framework": "ringflow", "workload": workload, "ranks": 1,
+                    "versions": {"ringflow": rf.__version__}}
 
 
 @pytest.mark.parametrize("workload", ["tiny", "mlp"])
@@ -39,7 +45,7 @@ def test_two_ranks_print_one_line(mpirun, workload):
     ran = mpirun(2, BENCHMARKS / "train_step.py", workload, "--seconds", "0.01")
     assert ran.returncode == 0, ran.stderr
     lines = [json.loads(text) for text in ran.stdout.splitlines() if text.startswith("{")]
-    assert len(lines) == 1 and lines[0]["ranks"] == 2
+    assert len(lines) == 1 and lines[0]["ranks"] == len(lines[0]["peak_mib"]) == 2
     assert lines[0]["losses"][0] == pytest.approx(PYTORCH[workload][0], rel=1e-3)
     assert lines[0]["losses"][1:] != PYTORCH[workload][1:]  # the other rank's gradients have their part
 
@@ -49,3 +55,15 @@ def test_ranks_have_their_own_batches_and_the_same_weights():
     assert not np.array_equal(x0, x1)
     first, again = inputs.initial_weights("gpt"), inputs.initial_weights("gpt")
     assert all(np.array_equal(first[k], again[k]) for k in first) and len(first) == 2 + 4 * 12 + 3
+
+
+def test_weights_drawn_in_pieces_are_those_of_one_draw():
+    name, first = next(inputs.weights("mlp"))
+    whole = np.random.default_rng(1234).standard_normal(first.shape) * np.sqrt(2.0 / 784)
+    assert name == "w1" and first.size > 2 * inputs.PIECE
+    np.testing.assert_array_equal(first, whole.astype(np.float32))
+    assert inputs.shapes("gpt") == {name: value.shape for name, value in inputs.weights("gpt")}
+
+
+def test_the_workloads_that_are_timed_are_those_that_are_defined():
+    assert list(step_timing.WORKLOADS) == list(workloads.WORKLOADS)

@@ -44,6 +44,18 @@ def test_constants_and_static_shapes_are_folded():
     assert p.graph.get_tensor_by_name(y.name).op.inputs[1].op.attrs["value"].tolist() == [6]
 
 
+def test_first_values_are_not_folded_for_they_are_needed_once():
+    first = rf.zeros([300, 2], rf.int32) + 1
+    v = rf.Variable(first, name="v")
+    p = program([], targets=[v.initializer])
+    fold.fold_constants(p)
+    assert "AddV2" in types(p)
+    p = program([first + 1], targets=[v.initializer])  # here somebody else wants it too
+    fold.fold_constants(p)
+    dead.drop_dead_code(p)
+    assert "AddV2" not in types(p)
+
+
 def test_a_constant_error_stays_an_error_of_the_run():
     bad = rf.constant([1, 2]) // rf.constant([0, 1])
     p = program([bad])

@@ -35,7 +35,7 @@ def _initial(variables, values):
 def workload(name, count=3):
     """`count` training steps of a benchmark workload."""
     weights = inputs.initial_weights(name)
-    made = workloads.build(name, weights)
+    made = workloads.build(name)
     steps = [({made.x.name: x, made.y.name: y}, [made.loss.name, made.train_op.name])
              for x, y in inputs.batches(name, count=count)]
     return _initial(made.variables, weights) + steps
