@@ -37,7 +37,8 @@ def products(op: Operation, unknown: int = 1) -> int:
         adjoint = op.attrs.get("transpose_a", op.attrs.get("adj_x", False))
         return 2 * count(op.outputs[0], unknown) * ((inner[-2 if adjoint else -1] or unknown) if inner else 1)
     if op.type == "_MatMulOfViews":
-        return 2 * math.prod((*op.attrs["batch"], *op.attrs["sizes"]))
+        sizes: list[int] = [*op.attrs["batch"], *op.attrs["sizes"]]
+        return 2 * math.prod(sizes)
     if op.type.startswith(("Conv2D", "DepthwiseConv2dNative")):
         filters, image = _filters_and_image(op)
         dims = filters.shape.dims

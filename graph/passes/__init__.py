@@ -12,7 +12,7 @@ from ..costs import Costs
 from ..device import Device
 from ..errors import InternalError
 from ..run_options import GraphOptions
-from . import cse, dead, fold, fuse, layout, locks, order, pooling, simplify, verify, views
+from . import cse, dead, fold, fuse, layout, locks, order, pooling, repeated_rows, simplify, verify, views
 from .dump import dumper
 from .partition import partition
 from .place import log_placement, place
@@ -28,6 +28,7 @@ PASSES: list[tuple[str, Pass]] = [
     ("channels last", layout.to_channels_last),
     ("simplify", simplify.simplify),
     ("join common subexpressions", cse.join_common_subexpressions),
+    ("multiply before lookup", repeated_rows.multiply_before_lookup),
     ("products of views", views.products_of_views),
     ("drop dead code", dead.drop_dead_code),
     ("ReLU after pooling", pooling.relu_after_pooling),
@@ -36,7 +37,8 @@ PASSES: list[tuple[str, Pass]] = [
 
 
 # what changes the time of a run, not its result
-OPTIONAL = frozenset({"fold constants", "simplify", "join common subexpressions", "products of views", "drop dead code",
+OPTIONAL = frozenset({"fold constants", "simplify", "join common subexpressions",
+                      "multiply before lookup", "products of views", "drop dead code",
                       "ReLU after pooling", "fuse elementwise ops"})
 
 
