@@ -46,6 +46,7 @@ from . import (
     stacks as stacks,
     state as state,
     strings as strings,
+    sum_of_products as sum_of_products,
     summary as summary,
     tensor_array as tensor_array,
     training as training,

@@ -12,7 +12,7 @@ from ..costs import Costs
 from ..device import Device
 from ..errors import InternalError
 from ..run_options import GraphOptions
-from . import cse, dead, fold, fuse, layout, locks, order, simplify, verify
+from . import cse, dead, fold, fuse, layout, locks, order, simplify, sum_products, verify
 from .dump import dumper
 from .partition import partition
 from .place import log_placement, place
@@ -29,12 +29,13 @@ PASSES: list[tuple[str, Pass]] = [
     ("simplify", simplify.simplify),
     ("join common subexpressions", cse.join_common_subexpressions),
     ("drop dead code", dead.drop_dead_code),
+    ("sum products", sum_products.sum_products),
     ("fuse elementwise ops", fuse.fuse_elementwise),
 ]
 
 
 # what changes the time of a run, not its result
-OPTIONAL = frozenset({"fold constants", "simplify", "join common subexpressions", "drop dead code",
+OPTIONAL = frozenset({"fold constants", "simplify", "join common subexpressions", "drop dead code", "sum products",
                       "fuse elementwise ops"})
 
 
