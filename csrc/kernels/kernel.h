@@ -206,9 +206,12 @@ bool succeeds(const Done& done, F prepare) {
 
 // How an output's memory may relate to the inputs'.
 enum class Sharing {
-  None,     // outputs never share memory with inputs
-  InPlace,  // output 0 may be written over any input of equal size and dtype (element i is read before it is written)
-  Alias,    // output 0 always is input 0's memory (Identity, Reshape, ...)
+  None,       // outputs never share memory with inputs
+  InPlace,    // output 0 may be written over any input of equal size and dtype (element i is read before it is written)
+  OverFirst,  // output 0 may be written over input 0, if that has its size and dtype and is in no other input's memory
+  Alias,      // output 0 always is input 0's memory (Identity, Reshape, ...)
+  Parts,      // the outputs always are input 0's memory, one after another
+  Joins,      // inputs may lie where they belong in output 0, in which they come one after another
 };
 
 struct KernelEntry {

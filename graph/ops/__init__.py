@@ -36,6 +36,7 @@ from . import (
     resize as resize,
     resource as resource,
     reverse as reverse,
+    rows as rows,
     scan as scan,
     segment as segment,
     shape_ops as shape_ops,

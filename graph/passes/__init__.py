@@ -12,7 +12,7 @@ from ..costs import Costs
 from ..device import Device
 from ..errors import InternalError
 from ..run_options import GraphOptions
-from . import cse, dead, fold, fuse, layout, locks, order, simplify, sum_products, verify
+from . import cse, dead, fold, fuse, layout, locks, order, rows, simplify, sum_products, verify
 from .dump import dumper
 from .partition import partition
 from .place import log_placement, place
@@ -28,6 +28,7 @@ PASSES: list[tuple[str, Pass]] = [
     ("channels last", layout.to_channels_last),
     ("simplify", simplify.simplify),
     ("join common subexpressions", cse.join_common_subexpressions),
+    ("share rows", rows.share_rows),
     ("drop dead code", dead.drop_dead_code),
     ("sum products", sum_products.sum_products),
     ("fuse elementwise ops", fuse.fuse_elementwise),
@@ -35,8 +36,8 @@ PASSES: list[tuple[str, Pass]] = [
 
 
 # what changes the time of a run, not its result
-OPTIONAL = frozenset({"fold constants", "simplify", "join common subexpressions", "drop dead code", "sum products",
-                      "fuse elementwise ops"})
+OPTIONAL = frozenset({"fold constants", "simplify", "join common subexpressions", "share rows", "drop dead code",
+                      "sum products", "fuse elementwise ops"})
 
 
 def register(name: str, function: Pass, before: str | None = None) -> None:
