@@ -36,7 +36,7 @@ def products(op: Operation, unknown: int = 1) -> int:
         inner = op.inputs[0].shape.dims
         adjoint = op.attrs.get("transpose_a", op.attrs.get("adj_x", False))
         return 2 * count(op.outputs[0], unknown) * ((inner[-2 if adjoint else -1] or unknown) if inner else 1)
-    if op.type == "_SumOfProducts":
+    if op.type in ("_SumOfProducts", "_AddProducts"):
         axis = 0 if op.attrs["transpose_a"] else 1
         shapes = [t.shape.dims for t in op.inputs[op.span("a")]]
         return 2 * count(op.outputs[0], unknown) * sum((dims[axis] or unknown) if dims else 1 for dims in shapes)

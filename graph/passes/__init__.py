@@ -12,7 +12,7 @@ from ..costs import Costs
 from ..device import Device
 from ..errors import InternalError
 from ..run_options import GraphOptions
-from . import cse, dead, fold, fuse, layout, locks, order, rows, simplify, sum_products, verify
+from . import cse, dead, fold, fuse, layout, locks, order, rows, simplify, sum_iterations, sum_products, verify
 from .dump import dumper
 from .partition import partition
 from .place import log_placement, place
@@ -30,6 +30,7 @@ PASSES: list[tuple[str, Pass]] = [
     ("join common subexpressions", cse.join_common_subexpressions),
     ("share rows", rows.share_rows),
     ("drop dead code", dead.drop_dead_code),
+    ("sum over iterations", sum_iterations.sum_over_iterations),
     ("sum products", sum_products.sum_products),
     ("fuse elementwise ops", fuse.fuse_elementwise),
 ]
@@ -37,7 +38,7 @@ PASSES: list[tuple[str, Pass]] = [
 
 # what changes the time of a run, not its result
 OPTIONAL = frozenset({"fold constants", "simplify", "join common subexpressions", "share rows", "drop dead code",
-                      "sum products", "fuse elementwise ops"})
+                      "sum over iterations", "sum products", "fuse elementwise ops"})
 
 
 def register(name: str, function: Pass, before: str | None = None) -> None:
