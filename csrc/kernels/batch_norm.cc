@@ -100,17 +100,20 @@ void sum_lines(const Lines& lines, T* __restrict line1, T* __restrict line2, dou
   });
 }
 
-// out[at] = f(at, lane) over all elements.
+// out[at] = f(at, lane) over all elements; from the last block to the first, for what was summed last is still in the
+// cache where an image is larger than that.
 template <class T, class F>
 void map_lines(const Lines& lines, T* __restrict out, const F& f) {
-  const int64_t length = lines.length(), total = lines.total;
-  parallel_for((total + length - 1) / std::max<int64_t>(length, 1), 32, [=](int64_t begin, int64_t end, int) {
+  const int64_t length = lines.length(), total = lines.total, block = kBlockLines * length;
+  const int64_t blocks = block ? (total + block - 1) / block : 0;
+  parallel_for(blocks, 1, [=](int64_t begin, int64_t end, int) {
     vectorised([=] {
-      for (int64_t at = begin * length; at < std::min(end * length, total); at += length) {
-        const int64_t n = std::min(length, total - at);
+      for (int64_t b = blocks - 1 - begin; b > blocks - 1 - end; --b)
+        for (int64_t at = b * block; at < std::min(b * block + block, total); at += length) {
+          const int64_t n = std::min(length, total - at);
 #pragma GCC ivdep
-        for (int64_t j = 0; j < n; ++j) out[at + j] = f(at + j, j);
-      }
+          for (int64_t j = 0; j < n; ++j) out[at + j] = f(at + j, j);
+        }
     });
   });
 }

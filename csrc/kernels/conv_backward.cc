@@ -10,6 +10,7 @@
 #include "kernels/conv.h"
 #include "kernels/gemm.h"
 #include "kernels/kernel.h"
+#include "kernels/winograd.h"
 
 namespace rf {
 namespace {
@@ -122,6 +123,7 @@ Kernel conv2d_backprop_input(const Node& node) {
     if (g.pointwise())
       return gemm(false, true, g.batch * g.h.out * g.w.out, g.in_channels, g.out_channels, T(1), dy.data<T>(),
                   g.out_channels, filter.data<T>(), g.out_channels, T(0), dx.data<T>(), g.in_channels);
+    if (worth_winograd(g)) return winograd_backprop_input(c, g, filter.data<T>(), dy.data<T>(), dx.data<T>());
 
     const TileSet<T>& set = tiles<T>();
     const auto rows = all_taps(g.h), columns = all_taps(g.w);
@@ -264,6 +266,7 @@ Kernel conv2d_backprop_filter(const Node& node) {
     if (g.pointwise())
       return gemm(true, false, g.in_channels, g.out_channels, g.batch * g.h.out * g.w.out, T(1), x.data<T>(),
                   g.in_channels, dy.data<T>(), g.out_channels, T(0), dw.data<T>(), g.out_channels);
+    if (worth_winograd(g)) return winograd_backprop_filter(c, g, x.data<T>(), dy.data<T>(), dw.data<T>());
     const FilterGradient<T> gradient(g);
     const int64_t size = gradient.memory();
     T* memory = static_cast<T*>(c.scratch(static_cast<size_t>(size * intra_op_threads()) * sizeof(T)));

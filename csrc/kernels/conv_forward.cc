@@ -3,6 +3,7 @@
 #include "kernels/conv.h"
 #include "kernels/gemm.h"
 #include "kernels/kernel.h"
+#include "kernels/winograd.h"
 
 namespace rf {
 namespace {
@@ -44,6 +45,7 @@ Kernel conv2d(const Node& node) {
     if (g.pointwise())
       return gemm(false, false, g.batch * g.h.out * g.w.out, g.out_channels, g.in_channels, T(1), x.data<T>(),
                   g.in_channels, filter.data<T>(), g.out_channels, T(0), y.data<T>(), g.out_channels);
+    if (worth_winograd(g)) return winograd_forward(c, g, x.data<T>(), filter.data<T>(), y.data<T>());
 
     const TileSet<T>& set = tiles<T>();
     Pass<T> pass = forward_pass<T>(g);

@@ -1,146 +1,25 @@
 #include "kernels/gemm.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <limits>
-#include <memory>
+#include <vector>
 
 #include "base/error.h"
 #include "base/parallel.h"
-#include "base/tensor.h"
 #include "kernels/blas.h"
-#include "kernels/tile.h"
+#include "kernels/gemm_tiled.h"
 
 namespace rf {
 namespace {
 
 // Below this many multiply-adds the tiles win over any BLAS.
 constexpr int64_t kSmall = 32 * 32 * 32;
+// A panel of b of so many rows stays in the second cache: where c has no more columns, k need not be cut.
+constexpr int64_t kOnePanel = 2048;
+// A transposed b with so many times more columns than a has rows stays as it is.
+constexpr int64_t kLong = 4;
 // Rows or columns of c in one call of the BLAS, if there are more: the same for any number of threads.
 constexpr int64_t kBlasStripe = 256;
-// Block of k: a panel of b stays in the nearest cache. Block of m: that of a stays in the second one.
-constexpr int64_t kBlockK = 256, kBlockRows = 16, kBlockN = 2048;
-// b is read in place, not packed, by so few tiles of rows.
-constexpr int64_t kFewTiles = 2;
-// Rows whose stride is a multiple of this many bytes fall into one set of the nearest cache.
-constexpr int64_t kAliasBytes = 1024;
-
-template <class T>
-struct Product {
-  int64_t m, n, k;
-  const T* a;
-  int64_t a_row, a_step;  // a[i, p] = a[i * a_row + p * a_step]
-  const T* b;
-  int64_t b_row, b_column;
-  T* c;
-  int64_t ldc;
-  bool add;
-};
-
-// Grows, belongs to the thread, never shrinks.
-template <class T>
-T* packing_buffer(int which, int64_t elements) {
-  struct Free {
-    void operator()(void* p) const { std::free(p); }
-  };
-  thread_local std::unique_ptr<void, Free> memory[2];
-  thread_local size_t size[2] = {0, 0};
-  const size_t bytes = round_up(static_cast<size_t>(elements) * sizeof(T));
-  if (size[which] < bytes) {
-    memory[which].reset();
-    size[which] = 0;
-    memory[which].reset(std::aligned_alloc(kAlignment, bytes));
-    if (!memory[which]) fail(Code::Internal, "[gemm] out of memory: cannot allocate ", bytes, " bytes");
-    size[which] = bytes;
-  }
-  return static_cast<T*>(memory[which].get());
-}
-
-// Rows [0, m) of a (`row` or `step` is 1) as tiles of at most `height` rows, k by k: what one tile reads is contiguous.
-template <class T>
-void pack_rows(int64_t m, int64_t k, const T* a, int64_t row, int64_t step, int64_t height, T* out) {
-  for (int64_t i0 = 0; i0 < m; i0 += height) {
-    const int64_t rows = std::min(height, m - i0);
-    const T* from = a + i0 * row;
-    if (row == 1) {
-      for (int64_t p = 0; p < k; ++p) std::copy_n(from + p * step, rows, out + p * rows);
-    } else {
-      transpose(rows, k, from, row, out, rows);
-    }
-    out += rows * k;
-  }
-}
-
-// One pass over k, a in place. b in place as well where its columns are whole vectors and few rows use it.
-template <class T>
-void multiply_small(const TileSet<T>& set, const Product<T>& x) {
-  static constexpr int64_t zero = 0;
-  const bool in_place = x.b_column == 1 && x.n % set.lanes == 0 &&
-                        (x.m <= kFewTiles * set.max_rows[2] || x.n <= set.width());
-  const T* b = x.b;
-  if (!in_place) {
-    T* packed = packing_buffer<T>(0, x.k * set.padded(x.n));
-    pack_panels(set, x.k, x.n, x.b, x.b_row, x.b_column, packed);
-    b = packed;
-  }
-  // read no more rows of one set of the cache than it has ways
-  const bool aliases = x.a_row != 1 && x.a_row * int64_t{sizeof(T)} % kAliasBytes == 0;
-  const int height = aliases ? 8 : kMaxTileRows;
-  Tile<T> t;
-  t.a_row = x.a_row;
-  t.a_step = x.a_step;
-  t.a_offsets = &zero;
-  t.segments = 1;
-  t.length = x.k;
-  t.c_row = x.ldc;
-  t.add = x.add;
-  for (int64_t j0 = 0; j0 < x.n; j0 += set.width()) {
-    t.a = x.a;
-    t.columns = std::min<int64_t>(x.n - j0, set.width());
-    t.b = in_place ? b + j0 : b + x.k * j0;
-    t.b_step = in_place ? x.b_row : set.padded(t.columns);
-    t.c = x.c + j0;
-    run_rows(set, x.m, t, height);
-  }
-}
-
-// Blocks of n, k and m as in Goto & van de Geijn: b packed for a block of k, a for a block of k and m.
-template <class T>
-void multiply_blocked(const TileSet<T>& set, const Product<T>& x) {
-  static constexpr int64_t zero = 0;
-  const int64_t height = set.max_rows[2], block_m = kBlockRows * height;
-  const int64_t blocks_k = (x.k + kBlockK - 1) / kBlockK, block_k = (x.k + blocks_k - 1) / blocks_k;
-  T* packed_b = packing_buffer<T>(0, block_k * set.padded(std::min(x.n, kBlockN)));
-  T* packed_a = packing_buffer<T>(1, block_k * std::min(x.m, block_m));
-  Tile<T> t;
-  t.a_row = 1;
-  t.a_offsets = &zero;
-  t.segments = 1;
-  t.c_row = x.ldc;
-  for (int64_t n0 = 0; n0 < x.n; n0 += kBlockN) {
-    const int64_t columns = std::min(kBlockN, x.n - n0);
-    for (int64_t p0 = 0; p0 < x.k; p0 += block_k) {
-      t.length = std::min(block_k, x.k - p0);
-      t.add = x.add || p0 > 0;
-      pack_panels(set, t.length, columns, x.b + p0 * x.b_row + n0 * x.b_column, x.b_row, x.b_column, packed_b);
-      for (int64_t m0 = 0; m0 < x.m; m0 += block_m) {
-        const int64_t rows = std::min(block_m, x.m - m0);
-        pack_rows(rows, t.length, x.a + m0 * x.a_row + p0 * x.a_step, x.a_row, x.a_step, height, packed_a);
-        for (int64_t j0 = 0; j0 < columns; j0 += set.width()) {
-          t.columns = std::min<int64_t>(columns - j0, set.width());
-          t.b = packed_b + t.length * j0;
-          t.b_step = set.padded(t.columns);
-          for (int64_t i0 = 0; i0 < rows; i0 += height) {
-            t.a_step = std::min(height, rows - i0);
-            t.a = packed_a + i0 * t.length;
-            t.c = x.c + (m0 + i0) * x.ldc + n0 + j0;
-            set.run[set.vectors(t.columns)][t.a_step](t);
-          }
-        }
-      }
-    }
-  }
-}
 
 // The rows [from, to) of c, or its columns.
 template <class T>
@@ -158,14 +37,29 @@ Product<T> columns_of(Product<T> x, int64_t from, int64_t to) {
   return x;
 }
 
+template <class T>
+void multiply_tiled(const Product<T>& x);
+
+// c' = b' a', then transposed: of the two factors the smaller one is rearranged for the tiles.
+template <class T>
+void multiply_mirrored(const Product<T>& x) {
+  thread_local std::vector<T> memory;
+  if (memory.size() < static_cast<size_t>(x.m * x.n)) memory.resize(static_cast<size_t>(x.m * x.n));
+  T* mirrored = memory.data();
+  multiply_tiled(Product<T>{x.n, x.m, x.k, x.b, x.b_column, x.b_row, x.a, x.a_step, x.a_row, mirrored, x.m, false});
+  if (!x.add) return transpose(x.n, x.m, mirrored, x.m, x.c, x.ldc);
+  for (int64_t i = 0; i < x.m; ++i)
+    for (int64_t j = 0; j < x.n; ++j) x.c[i * x.ldc + j] += mirrored[j * x.m + i];
+}
+
 // Each thread has a stripe of c, of whole tiles. How k is cut is decided by the whole product: the bits do not depend on
 // the number of threads.
 template <class T>
 void multiply_tiled(const Product<T>& x) {
+  if (x.b_column != 1 && x.n >= kLong * x.m && x.m * x.n * x.k > kSmall) return multiply_mirrored(x);
   const TileSet<T>& set = tiles<T>();
-  const bool fits = x.k * set.padded(std::min<int64_t>(x.n, set.width())) * int64_t{sizeof(T)} <= 256 * 1024;
-  // packing a pays when many panels of b read it
-  const bool small = x.m * x.n * x.k <= kSmall || (fits && x.n <= 4 * set.width());
+  const bool one_panel = x.n <= set.width() && x.a_row != 1 && x.k <= kOnePanel;
+  const bool small = one_panel || x.m * x.n * x.k <= kSmall;
   const auto run = [&](const Product<T>& stripe) { small ? multiply_small(set, stripe) : multiply_blocked(set, stripe); };
   const bool by_rows = x.m >= x.n;  // the longer side: less is packed twice
   const int64_t unit = by_rows ? set.max_rows[2] : set.width(), length = by_rows ? x.m : x.n;

@@ -5,21 +5,8 @@
 
 #include "base/simd.h"
 
-// Vector types and target attributes instead of `vectorised`: the shape of a tile follows from the
-// number and the width of the registers, so the three builds are not one source text.
-#define RF_ALWAYS_INLINE inline __attribute__((always_inline))
-#if defined(__x86_64__)
-#define RF_AVX2 __attribute__((target("avx2,fma")))
-#define RF_AVX512 __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma,prefer-vector-width=512")))
-#endif
-
 namespace rf {
 namespace {
-
-template <class T, int Lanes>
-struct Vector {
-  typedef T type __attribute__((vector_size(Lanes * sizeof(T)), aligned(sizeof(T)), may_alias));
-};
 
 // Hides a value from the optimiser, which would otherwise keep an address register for each row and spill them.
 template <class X>
@@ -56,6 +43,10 @@ RF_ALWAYS_INLINE void run_tile(const Tile<T>& t, std::integer_sequence<int, I...
   const int64_t step = opaque(t.a_step * int64_t{sizeof(T)});
   const T* b = t.b;
   const int64_t b_step = t.b_step;
+  // where nothing is to be fetched, a line that is there anyway
+  const char* ahead = reinterpret_cast<const char*>(t.ahead ? t.ahead : t.b);
+  const int64_t ahead_step = opaque(t.ahead_step * int64_t{sizeof(T)});
+  int64_t ahead_left = t.ahead ? t.ahead_count : 0;
   for (int64_t s = 0; s < t.segments; ++s) {
     const char* first = reinterpret_cast<const char*>(t.a + t.a_offsets[s]);
     const char* a[] = {first, opaque(first + 4 * row), opaque(first + 8 * row), opaque(first + 12 * row)};
@@ -69,6 +60,10 @@ RF_ALWAYS_INLINE void run_tile(const Tile<T>& t, std::integer_sequence<int, I...
       if constexpr (R > 4) a[1] += step;
       if constexpr (R > 8) a[2] += step;
       if constexpr (R > 12) a[3] += step;
+      if constexpr (N == 2 && Lanes * sizeof(T) == 64) {
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += --ahead_left > 0 ? ahead_step : 0;
+      }
       b += b_step;
     }
   }
@@ -170,32 +165,36 @@ void transpose(int64_t rows, int64_t columns, const T* from, int64_t from_row, T
 }
 
 template <class T>
-void pack_panels(const TileSet<T>& set, int64_t k, int64_t n, const T* b, int64_t row, int64_t column, T* out) {
-  for (int64_t j0 = 0; j0 < n; j0 += set.width()) {
-    const int64_t columns = std::min<int64_t>(n - j0, set.width()), padded = set.padded(columns);
-    const T* from = b + j0 * column;
-    T* to = out + k * j0;
-    if (column == 1) {
-      for (int64_t p = 0; p < k; ++p, from += row, to += padded) {
-        std::memcpy(to, from, static_cast<size_t>(columns) * sizeof(T));
-        for (int64_t j = columns; j < padded; ++j) to[j] = T(0);
-      }
-      continue;
+void pack_panel(const TileSet<T>& set, int64_t k, int64_t columns, const T* b, int64_t row, int64_t column, T* out) {
+  const int64_t padded = set.padded(columns);
+  if (column == 1) {
+    for (int64_t p = 0; p < k; ++p, b += row, out += padded) {
+      std::memcpy(out, b, static_cast<size_t>(columns) * sizeof(T));
+      for (int64_t j = columns; j < padded; ++j) out[j] = T(0);
     }
-    if (row == 1) {
-      transpose(columns, k, from, column, to, padded);
-    } else {
-      for (int64_t p = 0; p < k; ++p)
-        for (int64_t j = 0; j < columns; ++j) to[p * padded + j] = from[p * row + j * column];
-    }
-    for (int64_t j = columns; j < padded; ++j)
-      for (int64_t p = 0; p < k; ++p) to[p * padded + j] = T(0);
+    return;
   }
+  if (row == 1) {
+    transpose(columns, k, b, column, out, padded);
+  } else {
+    for (int64_t p = 0; p < k; ++p)
+      for (int64_t j = 0; j < columns; ++j) out[p * padded + j] = b[p * row + j * column];
+  }
+  for (int64_t j = columns; j < padded; ++j)
+    for (int64_t p = 0; p < k; ++p) out[p * padded + j] = T(0);
+}
+
+template <class T>
+void pack_panels(const TileSet<T>& set, int64_t k, int64_t n, const T* b, int64_t row, int64_t column, T* out) {
+  for (int64_t j0 = 0; j0 < n; j0 += set.width())
+    pack_panel(set, k, std::min<int64_t>(n - j0, set.width()), b + j0 * column, row, column, out + k * j0);
 }
 
 template const TileSet<float>& tiles<float>();
 template const TileSet<double>& tiles<double>();
+template void pack_panel(const TileSet<float>&, int64_t, int64_t, const float*, int64_t, int64_t, float*);
 template void pack_panels(const TileSet<float>&, int64_t, int64_t, const float*, int64_t, int64_t, float*);
+template void pack_panel(const TileSet<double>&, int64_t, int64_t, const double*, int64_t, int64_t, double*);
 template void pack_panels(const TileSet<double>&, int64_t, int64_t, const double*, int64_t, int64_t, double*);
 
 template void transpose(int64_t, int64_t, const float*, int64_t, float*, int64_t);

@@ -29,6 +29,10 @@ struct Tile {
   int64_t c_row = 0;
   int64_t columns = 0;               // columns of c that exist; b has them padded to whole vectors
   bool add = false;                  // c += instead of c =
+  // What others will read next: `ahead_count` cache lines, `ahead_step` elements apart, of which the tile fetches one at
+  // each step of k. Null: none. Only tiles of two 512-bit vectors do; the others have no time for it.
+  const T* ahead = nullptr;
+  int64_t ahead_step = 0, ahead_count = 0;
 };
 
 constexpr int kMaxTileRows = 16;
@@ -54,14 +58,15 @@ bool wide_tiles();
 template <class T>
 void run_rows(const TileSet<T>& set, int64_t m, Tile<T> tile, int most = kMaxTileRows) {
   const int vectors = set.vectors(tile.columns), height = std::min(most, set.max_rows[vectors]);
-  int64_t calls = (m + height - 1) / height;
-  while (m > 0) {
-    const int64_t rows = (m + calls - 1) / calls;
-    set.run[vectors][rows](tile);
-    tile.a += rows * tile.a_row;
-    tile.c += rows * tile.c_row;
-    m -= rows;
-    --calls;
+  if (m <= 0) return;
+  // a division is a good part of a short tile's time
+  int64_t calls = m <= height ? 1 : (m + height - 1) / height;
+  const int64_t rows = calls == 1 ? m : m / calls;
+  for (int64_t taller = m - rows * calls; calls > 0; --calls, --taller) {
+    const int64_t now = rows + (taller > 0 ? 1 : 0);
+    set.run[vectors][now](tile);
+    tile.a += now * tile.a_row;
+    tile.c += now * tile.c_row;
   }
 }
 
@@ -69,6 +74,10 @@ void run_rows(const TileSet<T>& set, int64_t m, Tile<T> tile, int most = kMaxTil
 // vectors: panel j0 starts at out + k * j0. `out` holds k * set.padded(n) elements.
 template <class T>
 void pack_panels(const TileSet<T>& set, int64_t k, int64_t n, const T* b, int64_t row, int64_t column, T* out);
+
+// One panel of any number of columns: out[p * set.padded(columns) + j].
+template <class T>
+void pack_panel(const TileSet<T>& set, int64_t k, int64_t columns, const T* b, int64_t row, int64_t column, T* out);
 
 // to[p * to_row + j] = from[j * from_row + p] for j < rows, p < columns.
 template <class T>

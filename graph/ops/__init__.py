@@ -25,6 +25,7 @@ from . import (
     math_binary as math_binary,
     math_unary as math_unary,
     matmul as matmul,
+    matmul_views as matmul_views,
     mutex as mutex,
     parse_example as parse_example,
     pool as pool,

@@ -81,13 +81,20 @@ def _behind(order: list[Operation]) -> dict[Operation, frozenset[Operation]]:
 
 
 def _fusible(op: Operation) -> bool:
-    if op.type not in FUSIBLE and not (op.type == "AddN" and 2 <= len(op.inputs) <= 8):
+    if op.type not in FUSIBLE and not _is_sum(op):
         return False
     y = op.outputs[0]
     if op.control_inputs or not y.dtype.is_floating or y.dtype.size < 4 or not y.shape.is_fully_defined():
         return False
     return (y.shape.num_elements() or 0) >= _LEAST_ELEMENTS and all(
         not t.is_ref and t.dtype is y.dtype and _repeats_once(t.shape, y.shape) for t in op.inputs)
+
+
+def _is_sum(op: Operation) -> bool:
+    """Whether it is a chain of AddV2: of few tensors, or of a bias that repeats in front."""
+    if op.type == "BiasAdd":
+        return bool(op.attrs["data_format"] == "NHWC")
+    return op.type == "AddN" and 2 <= len(op.inputs) <= 8
 
 
 def _alike(a: Operation, b: Operation, places: Places | None) -> bool:
@@ -171,7 +178,7 @@ def _replace(program: Program, group: Group, again: Group, waiters: dict[Operati
         operands = [number[t] for t in op.inputs]
         for k in range(max(1, len(operands) - 1)):  # AddN is a chain of additions, from the left
             first = operands[0] if k == 0 else len(sources) + len(ops) - 1
-            ops.append("AddV2" if op.type == "AddN" else op.type)
+            ops.append(op.type if op.type in FUSIBLE else "AddV2")
             args += [first, operands[min(k + 1, len(operands) - 1)]]
         made[op] = len(ops) - 1
         number[op.outputs[0]] = len(sources) + made[op]

@@ -128,3 +128,11 @@ def test_every_op_keeps_its_bits(name, dtype, monkeypatch):
     monkeypatch.setattr(passes, "PASSES", [p for p in passes.PASSES if p[1] is not fuse.fuse_elementwise])
     with rf.Session() as session:
         assert session.run(z, {x: arrays[0], y: arrays[1]}).tobytes() == fused.tobytes()
+
+
+def test_a_bias_of_channels_last_images_joins_what_follows(monkeypatch):
+    x, bias = feeds = placeholders((4, 6, 6, 16), (16,))
+    y = rf.tanh(rf.nn.bias_add(x, bias))
+    [node] = nodes(optimised([y], feeds), "_Fused")
+    assert node.attrs["ops"] == ["AddV2", "Tanh"]
+    assert values(y, feeds, monkeypatch, True).tobytes() == values(y, feeds, monkeypatch, False).tobytes()
