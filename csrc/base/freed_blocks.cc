@@ -4,6 +4,10 @@
 
 namespace rf {
 
+FreedBlocks::~FreedBlocks() {
+  while (oldest_) give_up_oldest();
+}
+
 int FreedBlocks::bin_of(size_t bytes) {
   const int power = 63 - __builtin_clzll(bytes);
   return 4 * power + static_cast<int>(bytes >> (power - 2) & 3);
@@ -28,11 +32,7 @@ void* FreedBlocks::take(size_t bytes, size_t* capacity) {
 void FreedBlocks::give(void* data, size_t bytes) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (bytes > kMostBytes / 2) return std::free(data);
-  while (held_ + bytes > kMostBytes) {
-    Block* const longest = oldest_;
-    remove(longest);
-    std::free(longest);
-  }
+  while (held_ + bytes > kMostBytes) give_up_oldest();
   Block*& bin = bins_[bin_of(bytes)];
   auto* const b = static_cast<Block*>(data);
   *b = {bytes, nullptr, newest_, nullptr, bin};
@@ -42,6 +42,12 @@ void FreedBlocks::give(void* data, size_t bytes) {
   newest_ = b;
   if (!oldest_) oldest_ = b;
   held_ += bytes;
+}
+
+void FreedBlocks::give_up_oldest() {
+  Block* const oldest = oldest_;
+  remove(oldest);
+  std::free(oldest);
 }
 
 void FreedBlocks::remove(Block* b) {

@@ -14,6 +14,10 @@ namespace rf {
 
 class FreedBlocks {
  public:
+  FreedBlocks() = default;
+  FreedBlocks(const FreedBlocks&) = delete;
+  ~FreedBlocks();
+
   static constexpr size_t kLeastBytes = 4 << 10;  // smaller ones the C library keeps by itself
 
   // A block of at least `bytes` and at most a quarter more, with its size; null where there is none.
@@ -33,6 +37,7 @@ class FreedBlocks {
 
   static int bin_of(size_t bytes);
   void remove(Block* block);
+  void give_up_oldest();
 
   std::mutex mutex_;
   Block* bins_[kBins] = {};
