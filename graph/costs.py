@@ -16,7 +16,8 @@ _FLOPS = 3e10  # of one core, in matrix products and convolutions
 _BYTES = 8e9  # of one core, in everything else
 _STEP_S = 5e-7  # of a node, whatever it does
 _FREE = frozenset({"_Arg", "_Retval", "Const", "NoOp", "VariableV2", "Identity", "Reshape", "ExpandDims", "Squeeze",
-                   "StopGradient", "_BucketReduce", "_BucketWait", "CollectiveReduce", "VarHandleOp", "ReadVariableOp"})
+                   "StopGradient", "_SplitRows", "_BucketReduce", "_BucketWait", "CollectiveReduce", "VarHandleOp",
+                   "ReadVariableOp"})
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,10 @@ def products(op: Operation, unknown: int = 1) -> int:
     if op.type == "_MatMulOfViews":
         sizes: list[int] = [*op.attrs["batch"], *op.attrs["sizes"]]
         return 2 * math.prod(sizes)
+    if op.type in ("_SumOfProducts", "_AddProducts"):
+        axis = 0 if op.attrs["transpose_a"] else 1
+        shapes = [t.shape.dims for t in op.inputs[op.span("a")]]
+        return 2 * count(op.outputs[0], unknown) * sum((dims[axis] or unknown) if dims else 1 for dims in shapes)
     if op.type.startswith(("Conv2D", "DepthwiseConv2dNative")):
         filters, image = _filters_and_image(op)
         dims = filters.shape.dims

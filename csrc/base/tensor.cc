@@ -5,58 +5,14 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
 #include <new>
 #include <string>
+
+#include "base/freed_blocks.h"
 
 namespace rf {
 
 namespace {
-
-// Large blocks that were freed, for the next tensor of about that size: a step whose shapes vary asks for the same
-// ones again and again, and the system would clear every page of theirs anew (0.25 us for 4 KiB).
-// Threads: any. Holds at most kBlocks and kMostBytes; never destroyed, because tensors may outlive statics.
-class FreedBlocks {
- public:
-  static constexpr size_t kLeastBytes = 128 << 10, kMostBytes = 256 << 20, kBlocks = 32;
-
-  // A block of at least `bytes` and at most a quarter more, with its size; null where there is none.
-  void* take(size_t bytes, size_t* capacity) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    for (size_t i = count_; i-- > 0;) {
-      const Block b = blocks_[i];
-      if (b.bytes < bytes || b.bytes - bytes > bytes / 4) continue;
-      remove(i);
-      *capacity = b.bytes;
-      return b.data;
-    }
-    return nullptr;
-  }
-  void give(void* data, size_t bytes) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (bytes > kMostBytes / 2) return std::free(data);
-    while (count_ == kBlocks || held_ + bytes > kMostBytes) {
-      std::free(blocks_[0].data);  // the one that has waited longest
-      remove(0);
-    }
-    blocks_[count_++] = {data, bytes};
-    held_ += bytes;
-  }
-
- private:
-  struct Block {
-    void* data;
-    size_t bytes;
-  };
-  void remove(size_t i) {
-    held_ -= blocks_[i].bytes;
-    for (--count_; i < count_; ++i) blocks_[i] = blocks_[i + 1];
-  }
-
-  std::mutex mutex_;
-  Block blocks_[kBlocks];
-  size_t count_ = 0, held_ = 0;
-};
 
 // Fresh memory. Large blocks ask for huge pages: a table of which a step touches rows anywhere, or variables of which it
 // touches everything, would need more small ones than the processor remembers.
@@ -71,7 +27,7 @@ void* fresh(size_t bytes) {
   return data;
 }
 
-FreedBlocks& freed() {
+FreedBlocks& freed() {  // never destroyed: tensors may outlive statics
   static FreedBlocks* const blocks = new FreedBlocks;
   return *blocks;
 }

@@ -117,6 +117,15 @@ class Tensor {
     t.shape_ = shape;
     return t;
   }
+  // The elements from `first` on, as many as `shape` has, in the same memory. Not of strings.
+  Tensor part(int64_t first, const Shape& shape) const {
+    check(first >= 0 && first + shape.num_elements() <= num_elements(), "a tensor of shape ", shape_, " has no part of shape ",
+          shape, " at element ", first);
+    Tensor t = *this;
+    t.shape_ = shape;
+    t.data_ = static_cast<char*>(data_) + static_cast<size_t>(first) * size_of(dtype_);
+    return t;
+  }
   Buffer* buffer() const { return buffer_; }  // null for borrowed memory
 
   // Lets go of the memory: uninitialised again.

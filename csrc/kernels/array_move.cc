@@ -103,6 +103,44 @@ Kernel split(const Node&) {
   };
 }
 
+Kernel split_rows(const Node& node) {
+  return [axis_attr = node.attr<int64_t>("axis")](Context& c) {
+    const Tensor& x = c.input(0);
+    const int axis = axis_of(c, axis_attr, x.rank()), n = c.num_outputs();
+    check(n > 0 && x.dim(axis) % n == 0 && x.shape().product(0, axis) == 1, "[_SplitRows] dimension ", axis, " of ", x.shape(),
+          " must divide by num_split = ", n, " and be the first that is not 1");
+    Shape shape = x.shape();
+    shape.set(axis, x.dim(axis) / n);
+    for (int k = 0; k < n; ++k) c.set_output(k, x.part(k * shape.num_elements(), shape));
+  };
+}
+
+Kernel join_rows(const Node& node) {
+  return [axis_attr = node.attr<int64_t>("axis")](Context& c) {
+    const int n = c.num_inputs();
+    Shape shape = c.input(0).shape();
+    const int axis = axis_of(c, axis_attr, shape.rank());
+    int64_t rows = 0;
+    for (int k = 0; k < n; ++k) {
+      Shape rest = c.input(k).shape();
+      check(rest.rank() == shape.rank(), "[_JoinRows] all values must have one rank: got ", rest, " and ", shape);
+      rows += rest[axis];
+      rest.set(axis, shape[axis]);
+      check(rest == shape && shape.product(0, axis) == 1, "[_JoinRows] shapes must agree but for dimension ", axis,
+            ", and begin with 1s: input 0 is ", shape, ", input ", k, " is ", c.input(k).shape());
+    }
+    shape.set(axis, rows);
+    Tensor& y = c.output(0, shape);
+    size_t offset = 0;
+    for (int k = 0; k < n; ++k) {
+      const Tensor& x = c.input(k);
+      char* const to = at(y, static_cast<int64_t>(offset));
+      if (x.raw() != to && x.bytes() != 0) std::memcpy(to, x.raw(), x.bytes());  // else it was written there
+      offset += x.bytes();
+    }
+  };
+}
+
 Kernel split_v(const Node&) {
   return [](Context& c) {
     const Tensor& x = c.input(0);
@@ -232,6 +270,8 @@ Kernel pad(const Node&) {
 RF_KERNEL_ANY("Transpose", None, transpose)
 RF_KERNEL_ANY("ConcatV2", None, concat)
 RF_KERNEL_ANY("Split", None, split)
+RF_KERNEL_ANY("_SplitRows", Parts, split_rows)
+RF_KERNEL_ANY("_JoinRows", Joins, join_rows)
 RF_KERNEL_ANY("SplitV", None, split_v)
 RF_KERNEL_ANY("Pack", None, pack)
 RF_KERNEL_ANY("Unpack", None, unpack)

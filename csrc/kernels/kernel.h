@@ -91,6 +91,13 @@ class Context {
   // Input i as a tensor that may outlive the run. Not copied where it owns memory that nobody else holds; feeds, memory
   // of the plan, constants and values of variables are.
   Tensor keep(int i) const;
+  // Input i as a tensor that stays as it is for the rest of the run: not copied where it owns its memory, which nobody
+  // writes over while it is shared. What is a variable's memory the graph copies first, if the run updates it
+  // (graph/passes/order.py).
+  Tensor hold(int i) const {
+    const Tensor& t = input(i);
+    return t.buffer() && input_slot(i).tensor == &input_slot(i).own ? t : copy_of(t);
+  }
 
   // Memory for output i. It may be the memory of an input only if the kernel is registered IN_PLACE.
   Tensor& output(int i, const Shape& shape) {
@@ -199,9 +206,12 @@ bool succeeds(const Done& done, F prepare) {
 
 // How an output's memory may relate to the inputs'.
 enum class Sharing {
-  None,     // outputs never share memory with inputs
-  InPlace,  // output 0 may be written over any input of equal size and dtype (element i is read before it is written)
-  Alias,    // output 0 always is input 0's memory (Identity, Reshape, ...)
+  None,       // outputs never share memory with inputs
+  InPlace,    // output 0 may be written over any input of equal size and dtype (element i is read before it is written)
+  OverFirst,  // output 0 may be written over input 0, if that has its size and dtype and is in no other input's memory
+  Alias,      // output 0 always is input 0's memory (Identity, Reshape, ...)
+  Parts,      // the outputs always are input 0's memory, one after another
+  Joins,      // inputs may lie where they belong in output 0, in which they come one after another
 };
 
 struct KernelEntry {

@@ -20,6 +20,7 @@ constexpr Mover kMovers[] = {
     {"Slice", 0, 1},        {"StridedSlice", 0, 1}, {"StridedSliceGrad", 4, 1}, {"Select", 1, 2},
     {"SelectV2", 1, 2},     {"Snapshot", 0, 1},     {"RandomShuffle", 0, 1},    {"ZerosLike", 0, 1},
     {"OnesLike", 0, 1},     {"SparseToDense", 2, 2}, {"RandomUniformInt", 1, 2},
+    {"_SplitRows", 0, 1},   {"_JoinRows", 0, 0},
 };
 
 bool is_moved(const Mover& m, int input, int inputs) {

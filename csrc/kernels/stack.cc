@@ -15,14 +15,13 @@ class Stack : public Resource {
  public:
   Stack(std::string name, DType dtype, int64_t max_size) : name_(std::move(name)), dtype_(dtype), max_size_(max_size) {}
 
-  void push(const Tensor& value) {
+  void push(Tensor value) {
     check_dtype("StackPushV2", value.dtype());
-    Tensor kept = copy_of(value);
     std::lock_guard<std::mutex> lock(mutex_);
     check_open("StackPushV2");
     check(max_size_ < 0 || static_cast<int64_t>(values_.size()) < max_size_, "[StackPushV2] stack '", name_,
           "' overflowed its max_size (", max_size_, ")");
-    values_.push_back(std::move(kept));
+    values_.push_back(std::move(value));
   }
 
   Tensor pop(DType dtype) {
@@ -64,7 +63,7 @@ Kernel make_stack(const Node& node) {
 
 Kernel push(const Node&) {
   return [](Context& c) {
-    const Tensor& elem = c.input(1);
+    const Tensor elem = c.hold(1);
     c.resource<Stack>(0)->push(elem);
     c.set_output(0, elem);
   };

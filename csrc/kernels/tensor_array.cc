@@ -12,13 +12,16 @@ namespace {
 
 constexpr int64_t kMostElements = 1 << 24;  // a forged size must not take all memory
 
-// Rows [first, first + n) of `value`, in memory of their own; without their dimension where `drop`.
+// Rows [first, first + n) of `value`, without their dimension where `drop`. In its memory where that is counted and the
+// rows are aligned, else in their own.
 Tensor rows_of(const Tensor& value, int64_t first, int64_t n, bool drop) {
   Shape shape;
   if (!drop) shape.add(n);
   for (int i = 1; i < value.rank(); ++i) shape.add(value.dim(i));
-  Tensor rows(value.dtype(), shape);
   const int64_t row = value.shape().product(1, value.rank());
+  if (value.buffer() && value.dtype() != DType::String && static_cast<size_t>(row) * size_of(value.dtype()) % kAlignment == 0)
+    return value.part(first * row, shape);
+  Tensor rows(value.dtype(), shape);
   if (value.dtype() == DType::String)
     std::copy_n(value.data<std::string>() + first * row, n * row, rows.data<std::string>());
   else if (rows.bytes() != 0)
@@ -126,7 +129,8 @@ void TensorArray::locked_write(const char* where, int64_t index, Tensor value) {
 
 void TensorArray::add(const char* where, int64_t index, const Tensor& value) {
   aggregated_ = true;
-  Tensor& sum = elements_[static_cast<size_t>(index)].value;  // nobody has read it: the memory is the array's own
+  Tensor& sum = elements_[static_cast<size_t>(index)].value;
+  if (!sum.buffer() || !sum.buffer()->unique()) sum = copy_of(sum);  // as written: others may still read it
   const auto add_as = [&](auto zero) {
     using T = decltype(zero);
     add_row(sum.data<T>(), value.data<T>(), value.num_elements());

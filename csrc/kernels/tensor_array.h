@@ -35,7 +35,7 @@ class TensorArray : public Resource {
   // not grow any more afterwards.
   std::shared_ptr<TensorArray> gradient(const std::string& source);
 
-  // The values become the array's own: nobody else may hold their memory.
+  // Values stay as they are while the array has them (Context::hold); elements may share their memory.
   void write(const char* where, int64_t index, Tensor value);
   // Element indices[i] becomes row i of `value`.
   void scatter(const char* where, const std::vector<int64_t>& indices, const Tensor& value);

@@ -42,8 +42,7 @@ std::shared_ptr<TensorArray> array_of(Context& c, DType dtype) {
 
 Kernel write(const Node&) {
   return [](Context& c) {
-    const Tensor& value = c.input(2);
-    array_of(c, value.dtype())->write("TensorArrayWriteV3", int_scalar(c, 1), copy_of(value));
+    array_of(c, c.input(2).dtype())->write("TensorArrayWriteV3", int_scalar(c, 1), c.hold(2));
     pass_flow(c, 3, 0);
   };
 }
@@ -100,7 +99,8 @@ Kernel gather(const Node& node) {
 
 Kernel scatter(const Node&) {
   return [](Context& c) {
-    const Tensor &indices = c.input(1), &value = c.input(2);
+    const Tensor& indices = c.input(1);
+    const Tensor value = c.hold(2);
     const auto array = array_of(c, value.dtype());
     check_vector(c, 1);
     check(value.rank() >= 1 && value.dim(0) == indices.dim(0), "[TensorArrayScatterV3] each row of 'value' ",
@@ -139,7 +139,7 @@ Kernel concat(const Node& node) {
 
 Kernel split(const Node&) {
   return [](Context& c) {
-    const Tensor& value = c.input(1);
+    const Tensor value = c.hold(1);
     const auto array = array_of(c, value.dtype());
     check_vector(c, 2);
     const std::vector<int64_t> lengths = int_values(c.input(2));

@@ -50,14 +50,14 @@ void DataflowRun::run_kernel(const Ready& ready) {
     if (node.num_outputs > 0) c.set_ref_output(0, c.variable(0));  // a skipped update passes its variable on
     return;
   }
-  if (node.in_place) {
+  if (node.over) {
     const FlowFrame& frame = *ready.iteration->frame->plan;
     uint32_t free = 0;
     for (int k = 0; k < node.num_inputs && k < 32; ++k) {
       const int value = frame.inputs[static_cast<size_t>(node.first_input + k)];
       if (ready.iteration->last_reader(frame.values[static_cast<size_t>(value)])) free |= uint32_t{1} << k;
     }
-    c.may_overwrite(free);
+    c.may_overwrite(free & node.over);
   }
   node.kernel(c);
 }

@@ -161,7 +161,7 @@ class FlowPlanner {
 
   static void add_kernel(FlowNode& f) {
     const KernelEntry* entry = select_kernel(*f.node);
-    f.in_place = entry->sharing == Sharing::InPlace;
+    f.over = entry->sharing == Sharing::InPlace ? ~uint32_t{0} : entry->sharing == Sharing::OverFirst ? 1 : 0;
     if (entry->make_async) {
       f.role = Role::Async;
       f.async = entry->make_async(*f.node);

@@ -43,7 +43,7 @@ struct FlowNode {
   const Node* node = nullptr;
   Role role = Role::Kernel;
   bool as_ref = false;     // Switch, Merge, ...: passes references and handles on as such
-  bool in_place = false;   // Sharing::InPlace
+  uint32_t over = 0;       // inputs, as bits, that output 0 may be written over
   bool trigger = false;    // ControlTrigger: alive whatever its inputs are
   bool constant = false;   // Enter: delivers to every iteration
   bool unread = false;     // an output has no reader

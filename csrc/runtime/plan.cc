@@ -39,6 +39,8 @@ class Planner {
     plan_.signature.check_results();
     pin();
     hand_over_first_values();
+    part_of_.assign(plan_.storages.size(), {});
+    join_inputs();
     reuse_inputs();
     lay_out();
     return std::move(plan_);
@@ -46,7 +48,7 @@ class Planner {
 
  private:
   Value& value(int v) { return plan_.values[static_cast<size_t>(v)]; }
-  Storage& storage(int v) { return plan_.storages[static_cast<size_t>(root(value(v).storage))]; }
+  Storage& storage(int v) { return plan_.storages[static_cast<size_t>(root(value(v).storage).storage)]; }
 
   void order() {
     const Links links = link(graph_.nodes);
@@ -88,12 +90,16 @@ class Planner {
       give_storage(p, v, k, static_cast<int64_t>(dtypes[k]) > 100, position);
       plan_.values.push_back(std::move(v));
     }
-    const bool alias = p.kernel && p.kernel->sharing == Sharing::Alias;
+    const bool alias = p.kernel && (p.kernel->sharing == Sharing::Alias || p.kernel->sharing == Sharing::Parts);
     for (int v : p.inputs) {
       Storage& s = storage(v);
       s.last = position;
       if (!alias) ++s.readers;
       if (node.op == "_Retval") s.fetched = true;
+      for (int same = v; same >= 0; same = value(same).same_as) {
+        value(same).last = position;
+        value(same).divisions += p.kernel && p.kernel->sharing == Sharing::Parts;
+      }
     }
     if (node.op == "_Arg") {
       const Value& v = value(p.first_output);
@@ -126,6 +132,14 @@ class Planner {
     } else if (p.kernel && p.kernel->sharing == Sharing::Alias && k < p.inputs.size()) {
       v.owner = false;
       v.storage = value(p.inputs[k]).storage;
+      v.offset = value(p.inputs[k]).offset;
+      v.same_as = p.inputs[k];
+      return;
+    } else if (p.kernel && p.kernel->sharing == Sharing::Parts && !p.inputs.empty()) {
+      v.owner = false;
+      v.storage = value(p.inputs[0]).storage;
+      v.offset = k == 0 ? value(p.inputs[0]).offset : plan_.values.back().offset + plan_.values.back().bytes;
+      v.whole = p.inputs[0];
       return;
     } else if (v.bytes >= 0) {
       s.place = Place::Arena;
@@ -189,16 +203,45 @@ class Planner {
                            shared_name.empty() ? variable.name : shared_name) != nullptr;
   }
 
+  // Puts the inputs of ops that join them where they belong in the output.
+  void join_inputs() {
+    for (const PlanNode& p : plan_.nodes) {
+      if (!p.kernel || p.kernel->sharing != Sharing::Joins || p.num_outputs != 1) continue;
+      const int into = value(p.first_output).storage;
+      int64_t offset = 0;
+      for (int v : p.inputs) {
+        const Value& in = value(v);
+        if (in.bytes < 0) break;
+        if (may_join(in, into, offset)) {
+          plan_.storages[static_cast<size_t>(into)].joined = true;
+          merge(into, in.storage, offset);
+        }
+        offset += in.bytes;
+      }
+    }
+  }
+
+  bool may_join(const Value& in, int into, int64_t offset) const {
+    const Storage &s = plan_.storages[static_cast<size_t>(in.storage)], &to = plan_.storages[static_cast<size_t>(into)];
+    return s.place == Place::Arena && to.place == Place::Arena && in.bytes == static_cast<int64_t>(s.bytes) &&
+           offset + in.bytes <= static_cast<int64_t>(to.bytes) && part_of_[static_cast<size_t>(in.storage)].storage < 0;
+  }
+
   // In order of execution, so that a chain of in-place ops ends up in one storage.
   void reuse_inputs() {
     for (size_t i = 0; i < plan_.nodes.size(); ++i) {
       PlanNode& p = plan_.nodes[i];
-      if (!p.kernel || p.kernel->sharing != Sharing::InPlace || p.num_outputs == 0) continue;
-      if (storage(p.first_output).place != Place::Arena) continue;
-      for (size_t k = 0; k < p.inputs.size() && p.in_place < 0; ++k)
-        if (may_overwrite(p, p.inputs[k], static_cast<int>(i))) p.in_place = static_cast<int>(k);
-      if (p.in_place >= 0)
-        merge(root(value(p.inputs[static_cast<size_t>(p.in_place)]).storage), value(p.first_output).storage);
+      if (!p.kernel || p.num_outputs == 0) continue;
+      const bool any = p.kernel->sharing == Sharing::InPlace;
+      if (!any && p.kernel->sharing != Sharing::OverFirst) continue;
+      const int own = value(p.first_output).storage;
+      if (storage(p.first_output).place != Place::Arena || root(own).storage != own) continue;
+      for (size_t k = 0; k < (any ? p.inputs.size() : 1) && p.in_place < 0; ++k)
+        if (may_overwrite(p, p.inputs[k], static_cast<int>(i)) && (any || alone(p))) p.in_place = static_cast<int>(k);
+      if (p.in_place < 0) continue;
+      const Value& in = value(p.inputs[static_cast<size_t>(p.in_place)]);
+      const Part at = root(in.storage);
+      merge(at.storage, own, at.offset + in.offset);
     }
   }
 
@@ -206,9 +249,8 @@ class Planner {
     const Value& in = value(input);
     const Value& out = value(p.first_output);
     const Storage& s = storage(input);
-    if (s.place != Place::Arena || s.last != position || in.dtype != out.dtype || in.bytes != out.bytes ||
-        s.bytes != static_cast<size_t>(out.bytes))
-      return false;
+    if (s.place != Place::Arena || in.dtype != out.dtype || in.bytes != out.bytes) return false;
+    if (s.bytes == static_cast<size_t>(in.bytes) ? s.last != position : !part_is_free(input, s, position)) return false;
     // another input in the same memory must be the same elements in the same order
     for (int other : p.inputs)
       if (&storage(other) == &s && (value(other).bytes != in.bytes || value(other).dtype != in.dtype))
@@ -216,27 +258,58 @@ class Planner {
     return true;
   }
 
-  // The storage that storage `s` has become part of. `merge` is given roots, so chains have one link.
-  int root(int s) const {
-    const size_t i = static_cast<size_t>(s);
-    return i < part_of_.size() && part_of_[i] >= 0 ? part_of_[i] : s;
+  // Whether nobody reads elements of a part after this, by any name.
+  bool part_is_free(int part, const Storage& s, int position) const {
+    const Value& in = plan_.values[static_cast<size_t>(part)];
+    if (s.joined || in.whole < 0 || in.divisions > 0 || in.last != position) return false;
+    if (in.offset < 0 || in.offset + in.bytes > static_cast<int64_t>(s.bytes)) return false;
+    for (int w = in.whole; w >= 0;) {
+      const Value& whole = plan_.values[static_cast<size_t>(w)];
+      if (!whole.owner && whole.whole < 0) return false;
+      if (whole.last >= position || whole.divisions > 1) return false;
+      w = whole.whole;
+    }
+    return true;
   }
 
-  void merge(int into, int from) {
-    part_of_.resize(plan_.storages.size(), -1);
-    part_of_[static_cast<size_t>(from)] = into;
-    Storage& s = plan_.storages[static_cast<size_t>(into)];
-    s.last = std::max(s.last, plan_.storages[static_cast<size_t>(from)].last);
+  // Whether no other input is in the memory of the first one.
+  bool alone(const PlanNode& p) {
+    return std::none_of(p.inputs.begin() + 1, p.inputs.end(), [&](int v) { return &storage(v) == &storage(p.inputs[0]); });
+  }
+
+  // Where a storage lies: in another one, or in itself.
+  struct Part {
+    int storage = -1;
+    int64_t offset = 0;
+  };
+
+  Part root(int s) const {
+    Part at{s, 0};
+    while (static_cast<size_t>(at.storage) < part_of_.size() && part_of_[static_cast<size_t>(at.storage)].storage >= 0) {
+      const Part next = part_of_[static_cast<size_t>(at.storage)];
+      at = {next.storage, at.offset + next.offset};
+    }
+    return at;
+  }
+
+  void merge(int into, int from, int64_t offset) {
+    part_of_[static_cast<size_t>(from)] = {into, offset};
+    Storage &s = plan_.storages[static_cast<size_t>(into)], &part = plan_.storages[static_cast<size_t>(from)];
+    s.first = std::min(s.first, part.first);
+    s.last = std::max(s.last, part.last);
   }
 
   void lay_out() {
-    part_of_.resize(plan_.storages.size(), -1);
-    for (Value& v : plan_.values) v.storage = root(v.storage);
+    for (Value& v : plan_.values) {
+      const Part at = root(v.storage);
+      v.storage = at.storage;
+      v.offset += at.offset;
+    }
     std::vector<Block> blocks;
     std::vector<size_t> owners;
     for (size_t i = 0; i < plan_.storages.size(); ++i) {
       const Storage& s = plan_.storages[i];
-      if (s.place != Place::Arena || part_of_[i] >= 0) continue;
+      if (s.place != Place::Arena || part_of_[i].storage >= 0) continue;
       blocks.push_back({s.bytes, s.first, s.last});
       owners.push_back(i);
     }
@@ -249,7 +322,7 @@ class Planner {
   Resources& resources_;
   Plan plan_;
   std::vector<std::vector<Edge>> edges_;  // data inputs, by positions in the order
-  std::vector<int> part_of_;              // of a storage written in place: the storage it is in, else -1
+  std::vector<Part> part_of_;             // of a storage in another one: where it is
 };
 
 }  // namespace
@@ -275,7 +348,7 @@ std::string describe(const Plan& plan) {
       else
         out << "? B ";
       out << places[static_cast<size_t>(s.place)];
-      if (s.place == Place::Arena) out << " @" << s.offset;
+      if (s.place == Place::Arena) out << " @" << s.offset + static_cast<size_t>(v.offset);
       if (!v.owner) out << " alias";
     }
     if (p.in_place >= 0) out << " in place of input " << p.in_place;

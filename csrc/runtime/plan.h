@@ -1,7 +1,7 @@
 // From a graph to the plan of a straight line: the order of the nodes, the kernel of each, and the memory of each output.
 //
 // A value is one output of one node. Values that share memory by construction (Identity, Reshape, an op computed in
-// place) share one storage. Making a plan changes no state except through Pinning; a plan can be made again.
+// place, parts and what they are parts of) share one storage. Making a plan changes no state except through Pinning; a plan can be made again.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +30,7 @@ struct Storage {
   int last = 0;
   int readers = 0;  // reads by nodes that do not merely alias it
   bool fetched = false;
+  bool joined = false;  // holds the inputs of the op that writes it
   size_t offset = 0;
   void* address = nullptr;  // Pinned
 };
@@ -39,7 +40,12 @@ struct Value {
   PartialShape shape;
   int64_t bytes = -1;  // -1: not known before the run
   int storage = -1;
+  int64_t offset = 0;  // bytes, in its storage
   bool owner = true;   // its kernel asks for the memory; false: it is handed somebody else's
+  int same_as = -1;    // the value that it is another name of
+  int whole = -1;      // the value that it is a part of
+  int divisions = 0;   // nodes that take parts of it
+  int last = 0;        // position of the last node that reads it, by any name
 };
 
 struct PlanNode {

@@ -30,9 +30,11 @@ void StraightLine::make_slots() {
       }
       if (storage.place == Place::Constant) slot.own = p.node.attr<Tensor>("value");
       if (storage.place != Place::Arena && storage.place != Place::Pinned) continue;
-      slot.planned = storage.place == Place::Arena ? arena_.data() + storage.offset : storage.address;
+      char* const begin = storage.place == Place::Arena ? arena_.data() + storage.offset : static_cast<char*>(storage.address);
+      slot.planned = begin + value.offset;
       slot.planned_bytes = static_cast<size_t>(value.bytes);
-      if (k == 0 && p.in_place >= 0) in_place_.emplace_back(&slot, slot.planned);
+      const bool joined = storage.joined && value.bytes < static_cast<int64_t>(storage.bytes);
+      if ((k == 0 && p.in_place >= 0) || joined) shared_.emplace_back(&slot, slot.planned);
     }
   }
   for (const Argument& a : plan_.signature.arguments) {
@@ -160,8 +162,8 @@ bool StraightLine::bind_feeds(const std::vector<Tensor>& feeds) {
   return as_planned;
 }
 
-void StraightLine::plan_in_place(bool on) {
-  for (const auto& [slot, memory] : in_place_) slot->planned = on ? memory : nullptr;
+void StraightLine::plan_shared(bool on) {
+  for (const auto& [slot, memory] : shared_) slot->planned = on ? memory : nullptr;
 }
 
 void StraightLine::release() {
@@ -175,12 +177,13 @@ std::vector<Tensor> StraightLine::run_with(const std::vector<Tensor>& feeds, con
   std::lock_guard<std::mutex> lock(mutex_);
   run_state_.rendezvous = options.rendezvous;
   FlushDenormals flush;
-  // with other shapes an op planned in place may turn into a broadcast, which must not overwrite its input
+  // with other shapes an op planned in place may turn into a broadcast, which must not overwrite its input, and what is
+  // planned inside of another output belongs elsewhere
   const bool as_planned = bind_feeds(feeds);
-  if (!as_planned) plan_in_place(false);
+  if (!as_planned) plan_shared(false);
   const Step* at = steps_.data();
   const auto clean_up = [&] {
-    if (!as_planned) plan_in_place(true);
+    if (!as_planned) plan_shared(true);
     release();
   };
   const auto failed = [&] {

@@ -61,7 +61,7 @@ class StraightLine : public Schedule {
     return plan_.storages[static_cast<size_t>(plan_.values[static_cast<size_t>(value)].storage)];
   }
   bool bind_feeds(const std::vector<Tensor>& feeds);
-  void plan_in_place(bool on);
+  void plan_shared(bool on);
   void release();
   template <class Loop>
   std::vector<Tensor> run_with(const std::vector<Tensor>& feeds, const RunOptions& options, Loop loop);
@@ -80,7 +80,7 @@ class StraightLine : public Schedule {
   std::map<std::string, const bool*> gate_of_;    // by node name
   std::vector<Slot*> fresh_;           // hold memory of the run; released by steps
   std::vector<Slot*> variable_reads_;  // share a variable's memory; released after the run
-  std::vector<std::pair<Slot*, void*>> in_place_;  // outputs planned over an input, and where
+  std::vector<std::pair<Slot*, void*>> shared_;  // outputs planned over an input or inside of another output, and where
 };
 
 }  // namespace rf

@@ -111,7 +111,7 @@ struct RandomGraph {
   std::vector<std::vector<float>> expected;  // by _Retval index
 
   RandomGraph(std::mt19937& random, int nodes) {
-    const size_t n = 1 + random() % 40;
+    const size_t half = 1 + random() % 20, n = 2 * half;
     const std::vector<std::vector<int64_t>> shapes{{static_cast<int64_t>(n)}};
     std::vector<std::string> names{"x", "c"};
     std::vector<std::vector<float>> values(2, std::vector<float>(n));
@@ -128,7 +128,7 @@ struct RandomGraph {
         return random() % 3 ? names.size() - 1 - random() % std::min<size_t>(4, names.size()) : random() % names.size();
       };
       const size_t a = pick(), b = pick();
-      const uint32_t kind = random() % 10;
+      const uint32_t kind = random() % 12;
       // a shape that is not known beforehand now and then
       const auto outs = [&](int count) {
         const std::vector<int64_t> dims = random() % 8 == 0 ? std::vector<int64_t>{-1} : shapes[0];
@@ -145,6 +145,21 @@ struct RandomGraph {
         std::vector<float> first = values[a];
         for (float& v : values.back()) v += 1;
         values.push_back(first);
+      } else if (kind >= 10) {  // halves, one of which is changed before they are joined again
+        const Bytes axis = type_attr("T", 1) + int_attr("axis", 0);
+        const std::vector<std::vector<int64_t>> halves(2, {static_cast<int64_t>(half)});
+        const std::string changed = random() % 3 ? name + "h" : name + "s";
+        bytes += node(name + "s", "_SplitRows", {names[a]}, axis + outputs({1, 1}, halves)) +
+                 node(name + "h", "TestMixInPlace", {name + "s", name + "s:1"}, outputs({1}, {halves[0]})) +
+                 node(name, "_JoinRows", {changed, random() % 3 ? name + "s:1" : name + "h"}, axis + outs(1));
+        const bool second = bytes.find(name + "s:1", bytes.rfind("_JoinRows")) != Bytes::npos;
+        std::vector<float> joined(n);
+        for (size_t i = 0; i < half; ++i) {
+          const float mixed = 0.5f * (1 + values[a][i] + values[a][half + i]);
+          joined[i] = changed == name + "h" ? mixed : values[a][i];
+          joined[half + i] = second ? values[a][half + i] : mixed;
+        }
+        values.push_back(joined);
       } else {
         bytes += node(name, kind < 5 ? "TestMix" : "TestMixInPlace", {names[a], names[b]}, outs(1));
         std::vector<float> mixed(n);
@@ -183,6 +198,38 @@ void random_graphs_compute_the_same_with_planned_memory() {
     }
   }
   CHECK(in_place > 500);
+}
+
+void parts_and_what_is_joined_share_memory() {
+  const Bytes axis = type_attr("T", 1) + int_attr("axis", 0), whole = outputs({1}, {{32}}), part = outputs({1}, {{16}});
+  const Bytes two = axis + outputs({1, 1}, {{16}, {16}});
+  const auto planned = [](const Bytes& b) {
+    static Resources resources;
+    return make_plan(parse(b), resources);
+  };
+  const auto node_of = [](const Plan& plan, const char* name) -> const PlanNode& {
+    return *std::find_if(plan.nodes.begin(), plan.nodes.end(), [&](const PlanNode& p) { return p.node.name == name; });
+  };
+  const Bytes head = argument("x", 0, {32}) + argument("y", 1, {16}) + node("a", "TestMix", {"x"}, whole) +
+                     node("s", "_SplitRows", {"a"}, two);
+  const Bytes joined = head + node("p", "TestMixInPlace", {"s"}, part) + node("q", "TestMixInPlace", {"s:1"}, part) +
+                       node("j", "_JoinRows", {"p", "y"}, axis + whole) + result("r", 0, "j") + result("t", 1, "q");
+  const Plan plan = planned(joined);
+  const Value &p = plan.values[static_cast<size_t>(node_of(plan, "p").first_output)],
+              &q = plan.values[static_cast<size_t>(node_of(plan, "q").first_output)],
+              &a = plan.values[static_cast<size_t>(node_of(plan, "a").first_output)],
+              &j = plan.values[static_cast<size_t>(node_of(plan, "j").first_output)];
+  CHECK(p.storage == j.storage && p.offset == 0);                           // where it belongs
+  CHECK(q.storage == a.storage && q.offset == 64);                          // in place of the part
+  CHECK(plan.arena_bytes == 256);                                           // nothing twice
+  const auto in_place = [&](const Bytes& more) { return node_of(planned(head + more), "q").in_place; };
+  const Bytes q_node = node("q", "TestMixInPlace", {"s:1"}, part) + result("t", 0, "q");
+  CHECK(in_place(q_node) == 0);
+  CHECK(in_place(q_node + result("u", 1, "s:1")) == 0);  // fetched before
+  CHECK(in_place(q_node + node("u", "TestMix", {"s:1", "q"}, part) + result("v", 1, "u")) == -1);
+  CHECK(in_place(q_node + node("u", "TestMix", {"a"}, whole) + result("v", 1, "u")) == -1);
+  CHECK(in_place(q_node + node("b", "TestSame", {"a"}, whole) + node("u", "TestMix", {"b"}, whole) + result("v", 1, "u")) == -1);
+  CHECK(in_place(node("z", "_SplitRows", {"a"}, two) + q_node + result("v", 1, "z")) == -1);  // the parts overlap
 }
 
 void a_chain_in_place_takes_one_buffer() {
@@ -311,6 +358,7 @@ int main() {
   TEST(blocks_that_never_meet_share_memory);
   TEST(an_arena_is_aligned);
   TEST(random_graphs_compute_the_same_with_planned_memory);
+  TEST(parts_and_what_is_joined_share_memory);
   TEST(a_chain_in_place_takes_one_buffer);
   TEST(nothing_is_overwritten_that_is_read_later);
   TEST(gradients_are_placed_in_their_bucket);

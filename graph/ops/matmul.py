@@ -27,21 +27,26 @@ def _matmul(a: Array, b: Array, *, transpose_a: bool, transpose_b: bool) -> Arra
 
 @_matmul.shape
 def _(op: Operation) -> list[TensorShape]:
-    a, b = ranked(op, 0, 2), ranked(op, 1, 2)
+    return [product_shape(op, 0, 1)]
+
+
+def product_shape(op: Operation, i: int, j: int) -> TensorShape:
+    """(m, n) of op(a) @ op(b), the flat inputs of these numbers. Raises: InvalidArgumentError where their k differ."""
+    a, b = ranked(op, i, 2), ranked(op, j, 2)
     m, k = dim(a, 0), dim(a, 1)
     k2, n = dim(b, 0), dim(b, 1)
     if op.attrs["transpose_a"]:
         m, k = k, m
     if op.attrs["transpose_b"]:
         k2, n = n, k2
-    _check_inner(op, k, k2)
-    return [TensorShape([m, n])]
+    _check_inner(op, k, k2, i, j)
+    return TensorShape([m, n])
 
 
-def _check_inner(op: Operation, k: int | None, k2: int | None) -> None:
+def _check_inner(op: Operation, k: int | None, k2: int | None, i: int = 0, j: int = 1) -> None:
     if k is not None and k2 is not None and k != k2:
         (a, b), text = op.op_def.inputs, []
-        for arg, t, size in ((a, op.inputs[0], k), (b, op.inputs[1], k2)):
+        for arg, t, size in ((a, op.inputs[i], k), (b, op.inputs[j], k2)):
             flag = next((f for f in (f"transpose_{arg.name}", f"adj_{arg.name}") if op.attrs.get(f)), None)
             text.append(f"{arg.name} {t.shape}{f' with {flag}' if flag else ''} has k={size}")
         raise InvalidArgumentError(f"[{op.type}] dimension 'k' differs: {', '.join(text)}.")

@@ -12,7 +12,23 @@ from ..costs import Costs
 from ..device import Device
 from ..errors import InternalError
 from ..run_options import GraphOptions
-from . import cse, dead, fold, fuse, layout, locks, order, pooling, repeated_rows, simplify, verify, views
+from . import (
+    cse,
+    dead,
+    fold,
+    fuse,
+    layout,
+    locks,
+    order,
+    pooling,
+    repeated_rows,
+    rows,
+    simplify,
+    sum_iterations,
+    sum_products,
+    verify,
+    views,
+)
 from .dump import dumper
 from .partition import partition
 from .place import log_placement, place
@@ -30,16 +46,19 @@ PASSES: list[tuple[str, Pass]] = [
     ("join common subexpressions", cse.join_common_subexpressions),
     ("multiply before lookup", repeated_rows.multiply_before_lookup),
     ("products of views", views.products_of_views),
+    ("share rows", rows.share_rows),
     ("drop dead code", dead.drop_dead_code),
     ("ReLU after pooling", pooling.relu_after_pooling),
+    ("sum over iterations", sum_iterations.sum_over_iterations),
+    ("sum products", sum_products.sum_products),
     ("fuse elementwise ops", fuse.fuse_elementwise),
 ]
 
 
 # what changes the time of a run, not its result
-OPTIONAL = frozenset({"fold constants", "simplify", "join common subexpressions",
-                      "multiply before lookup", "products of views", "drop dead code",
-                      "ReLU after pooling", "fuse elementwise ops"})
+OPTIONAL = frozenset({"fold constants", "simplify", "join common subexpressions", "multiply before lookup",
+                      "products of views", "share rows", "drop dead code", "ReLU after pooling", "sum over iterations",
+                      "sum products", "fuse elementwise ops"})
 
 
 def register(name: str, function: Pass, before: str | None = None) -> None:

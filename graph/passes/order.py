@@ -8,8 +8,8 @@ What a read gives is a value: it stays the same however the variable is updated 
 memory as long as everybody who uses it comes before the updates; where a user must come after an update that the read
 does not follow, a Snapshot is put between them.
 
-A value that goes into or out of a branch, a loop or an iteration is such a Snapshot too, and a loop in which a variable
-is updated runs one iteration after the other.
+A value that goes into or out of a branch, a loop or an iteration, or onto a stack or into a tensor array, is such a
+Snapshot too, and a loop in which a variable is updated runs one iteration after the other.
 
 This runs before all passes that drop or join nodes: what follows what is decided by the graph as it was built. Edges
 from readers are noted as loose: they do not keep a reader alive that nobody else needs.
@@ -39,7 +39,7 @@ def order_updates(program: Program) -> None:
     if not any(updates.values()):
         return
     for variable in [v for v, writers in updates.items() if writers]:
-        _copy_into_control_flow(program, nodes[_key(variable)] if variable.type in _VARIABLES else [variable])
+        _copy_where_it_moves(program, nodes[_key(variable)] if variable.type in _VARIABLES else [variable])
     edges = Edges(program)
     _one_iteration_at_a_time(program, edges, [op for writers in updates.values() for op in writers])
     for writers in updates.values():
@@ -80,14 +80,15 @@ def _keep_values(program: Program, edges: Edges, variable: list[Operation], writ
             edges.fix(copy, other, edges.reachable(other))
 
 
-def _copy_into_control_flow(program: Program, variable: list[Operation]) -> None:
-    """What Switch, Merge and the ops of loops pass on as a value does not share the variable's memory."""
+def _copy_where_it_moves(program: Program, variable: list[Operation]) -> None:
+    """What Switch, Merge and the ops of loops pass on as a value, and what is kept for later, does not share the
+    variable's memory."""
     stack, seen = list(variable), set(variable)
     while stack:
         op = stack.pop()
         for t in op.outputs:
             moved = [c for c in dict.fromkeys(t.consumers)
-                     if c.type in CONTROL_FLOW and not _names_variable(c.outputs[0])]
+                     if c.type in _KEEPERS or c.type in CONTROL_FLOW and not _names_variable(c.outputs[0])]
             further = [c for c in t.consumers if c not in moved and c not in seen and _shares(c)]
             seen.update(further)
             stack += further
@@ -114,6 +115,7 @@ def _one_iteration_at_a_time(program: Program, edges: Edges, writers: list[Opera
 
 
 _VARIABLES = ("VariableV2", "VarHandleOp")
+_KEEPERS = ("StackPushV2", "TensorArrayWriteV3", "TensorArrayScatterV3", "TensorArraySplitV3")
 _ONLY_READ = {"IsVariableInitialized", "ReadVariableOp", "VarIsInitializedOp", "VariableShape", "ResourceGather",
               *CONTROL_FLOW}
 

@@ -62,6 +62,18 @@ def looped(seed=0):
     return x, y, rf.reduce_mean(rf.square(rf.matmul(h, w2) - y))
 
 
+def unrolled(seed=0):
+    """Three steps of a recurrent network: the gradient of its weights is a sum of products."""
+    rng = np.random.default_rng(seed)
+    x, y = rf.placeholder(rf.float32, [None, 4], name="x"), rf.placeholder(rf.float32, [None, 1], name="y")
+    wx, wh, wo = (rf.Variable(rng.standard_normal(shape).astype(np.float32) / 4, name=name)
+                  for name, shape in (("wx", (4, 16)), ("wh", (16, 16)), ("wo", (16, 1))))
+    into = h = rf.tanh(rf.matmul(x, wx))
+    for _ in range(3):
+        h = rf.tanh(into + rf.matmul(h, wh))
+    return x, y, rf.reduce_mean(rf.square(rf.matmul(h, wo) - y))
+
+
 def embedding(seed=0):
     """Rows of a table, some of which repeat, into a linear model."""
     rng = np.random.default_rng(seed)
@@ -81,6 +93,7 @@ def clipped(optimizer, loss):
 
 CASES = {
     "sgd": (two_layers, lambda loss: rf.train.GradientDescentOptimizer(0.1).minimize(loss)),
+    "unrolled": (unrolled, lambda loss: rf.train.GradientDescentOptimizer(0.1).minimize(loss)),
     "loop": (looped, lambda loss: rf.train.GradientDescentOptimizer(0.1).minimize(loss)),
     "momentum": (two_layers, lambda loss: rf.train.MomentumOptimizer(0.05, 0.9).minimize(loss)),
     "adam": (two_layers, lambda loss: rf.train.AdamOptimizer(0.01).minimize(loss)),
@@ -119,6 +132,23 @@ def test_ranks_with_parts_of_a_batch_train_as_one_rank_with_the_whole(case, size
     for of_rank in loopback.run(size, lambda world: train(world, case, backend)):
         for name, value in alone.items():
             np.testing.assert_allclose(of_rank[name], value, rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.skipif("cpp" not in BACKENDS, reason="ringflow._core is not built")
+def test_a_sum_of_products_is_computed_in_its_bucket(monkeypatch):
+    from ringflow.kernels.backend import CppBackend
+
+    plans, make = [], CppBackend._executable
+
+    def recorded(backend, program):
+        executable = make(backend, program)
+        plans.append(executable.describe())
+        return executable
+
+    monkeypatch.setattr(CppBackend, "_executable", recorded)
+    loopback.run(2, lambda world: train(world, "unrolled", "cpp"))
+    lines = [line for plan in plans for line in plan.splitlines() if "= _SumOfProducts(" in line]
+    assert len(lines) == 2 and all(line.endswith("pinned") for line in lines), lines
 
 
 def test_ranks_under_mpirun_train_as_one_rank_does(mpirun, tmp_path):

@@ -4,6 +4,7 @@ import pytest
 import ringflow as rf
 from ringflow.graph import passes, session as session_module
 from ringflow.graph.errors import InternalError
+from ringflow.graph.opdef import OPS
 from ringflow.graph.passes import cse, dead, fold, order, simplify
 from ringflow.graph.passes.program import extract
 from ringflow.graph.passes.verify import verify
@@ -182,6 +183,19 @@ def test_a_read_stays_the_value_that_it_was(session):
     change, late = session.run([new - rf.reshape(old, [2]), late])
     assert change.tolist() == [10, 10]
     assert late.tolist() == [[1], [2]]
+
+
+def test_what_a_tensor_array_or_a_stack_keeps_stays_though_the_variable_changes(session):
+    v = rf.Variable([1.0, 2.0])
+    array = rf.TensorArray(rf.float32, size=1).write(0, v.value())
+    stack = OPS["StackV2"](-1, elem_type=rf.float32)
+    pushed = OPS["StackPushV2"](stack, v.value())
+    with rf.control_dependencies([array.flow, pushed]):
+        update = v.assign_add([10.0, 10.0])
+    with rf.control_dependencies([update]):
+        written, popped = array.read(0) * 1.0, OPS["StackPopV2"](stack, elem_type=rf.float32) * 1.0
+    session.run(v.initializer)
+    assert [a.tolist() for a in session.run([written, popped])] == [[1, 2], [1, 2]]
 
 
 def test_rows_may_come_from_the_variable_that_they_are_scattered_to(session):

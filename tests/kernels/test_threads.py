@@ -31,11 +31,16 @@ def batch_norm(x, scale):
     return rf.nn.fused_batch_norm(x, scale, scale, is_training=True)[0]
 
 
+def sum_of_products(a, b):
+    return rf.add_n([rf.matmul(x, y, transpose_a=True) for x, y in zip(rf.split(a, 40), rf.split(b, 40))])
+
+
 CASES = {
     "MatMul": (rf.matmul, normal(700, 300), normal(300, 500)),
     "MatMul, wide": (rf.matmul, normal(70, 900), normal(900, 3000)),
     "MatMul, transposed": (lambda a, b: rf.matmul(a, b, transpose_a=True), normal(600, 400), normal(600, 300)),
     "BatchMatMulV2": (rf.matmul, normal(9, 150, 170), normal(9, 170, 130)),
+    "_SumOfProducts": (sum_of_products, normal(1280, 300), normal(1280, 500)),
     "Conv2D": (conv, normal(6, 28, 28, 3), normal(5, 5, 3, 32)),
     "Conv2D, many channels": (conv, normal(5, 14, 14, 32), normal(3, 3, 32, 67)),
     "Conv2D, by tiles": (conv, normal(9, 30, 26, 16), normal(3, 3, 16, 16)),
