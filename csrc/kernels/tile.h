@@ -54,13 +54,16 @@ template <class T>
 const TileSet<T>& tiles();
 bool wide_tiles();
 
-// Runs `tile` (at most a panel of columns) over m rows, in heights of at most `most` that differ by at most one.
+// Runs `tile` (at most a panel of columns) over m rows, in heights of at most `most` that differ by at most one. Moves
+// its a and c, and moves them back: a copy of a tile that was just written would wait for the writes.
 template <class T>
-void run_rows(const TileSet<T>& set, int64_t m, Tile<T> tile, int most = kMaxTileRows) {
+void run_rows(const TileSet<T>& set, int64_t m, Tile<T>& tile, int most = kMaxTileRows) {
   const int vectors = set.vectors(tile.columns), height = std::min(most, set.max_rows[vectors]);
   if (m <= 0) return;
   // a division is a good part of a short tile's time
   int64_t calls = m <= height ? 1 : (m + height - 1) / height;
+  const T* const a = tile.a;
+  T* const c = tile.c;
   const int64_t rows = calls == 1 ? m : m / calls;
   for (int64_t taller = m - rows * calls; calls > 0; --calls, --taller) {
     const int64_t now = rows + (taller > 0 ? 1 : 0);
@@ -68,6 +71,8 @@ void run_rows(const TileSet<T>& set, int64_t m, Tile<T> tile, int most = kMaxTil
     tile.a += now * tile.a_row;
     tile.c += now * tile.c_row;
   }
+  tile.a = a;
+  tile.c = c;
 }
 
 // Packs b (k x n; b[p * row + j * column]) into panels of set.width() columns, the last padded to whole

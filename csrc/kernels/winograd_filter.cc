@@ -1,4 +1,4 @@
-// The gradient of a 3x3 filter by Winograd's adjoint: for each of the 36 points, the product of the transformed images
+// The gradient of a filter by Winograd's adjoint: for each of the 36 points, the product of the transformed images
 // (transposed) and the transformed gradient of the output, summed over tiles.
 #include <algorithm>
 
@@ -12,23 +12,31 @@
 namespace rf {
 namespace {
 
-// Groups of tiles have sums of their own, so that threads can share them out, while those sums are small: with more
-// channels threads share out the work on a block instead.
-constexpr int64_t kSumBytes = 512 * 1024, kMostGroups = 8;
+// Of a block: the sums are read and written once for so many products.
+constexpr int64_t kFewestTiles = 56;
+// Of a group. Groups have sums of their own, which are added up: a long sum is less exact than a sum of sums.
+constexpr int64_t kMostBlocks = 8;
+// Threads share out groups, in waves whose sums take no more than this; with more channels the work on a block instead.
+constexpr int64_t kSumBytes = 512 * 1024, kWidestWave = 8;
+
+// Channels, or sums to add, from which on another thread pays.
+constexpr int64_t kWorthTransforming = 8 * 1024, kWorthAdding = 32 * 1024;
 
 template <class T>
 class FilterSums {
  public:
   FilterSums(const ConvGeometry& g, const T* x, const T* dy)
-      : x_{x, g.batch, g.h.in, g.w.in, g.in_channels, g.h.before, g.w.before, g.h.out, g.w.out},
-        dy_{dy, g.batch, g.h.out, g.w.out, g.out_channels, 0, 0, g.h.out, g.w.out} {
-    block_ = std::min(block_tiles<T>(g.in_channels, g.out_channels), x_.count());
+      : taps_(static_cast<int>(g.h.size)),
+        x_{winograd_tile(taps_), x, g.batch, g.h.in, g.w.in, g.in_channels, g.h.before, g.w.before, g.h.out, g.w.out},
+        dy_{winograd_tile(taps_), dy, g.batch, g.h.out, g.w.out, g.out_channels, 0, 0, g.h.out, g.w.out} {
+    block_ = std::min(std::max(block_tiles<T>(g.in_channels, g.out_channels), kFewestTiles), x_.count());
     const int64_t blocks = (x_.count() + block_ - 1) / block_;
-    const int64_t most = std::clamp<int64_t>(kSumBytes / (sum_size() * int64_t{sizeof(T)}), 1, kMostGroups);
-    group_ = (blocks + most - 1) / most * block_;
+    wave_ = std::clamp<int64_t>(kSumBytes / (sum_size() * int64_t{sizeof(T)}), 1, kWidestWave);
+    group_ = std::min((blocks + wave_ - 1) / wave_, kMostBlocks) * block_;
   }
 
   int64_t groups() const { return (x_.count() + group_ - 1) / group_; }
+  int64_t wave() const { return wave_; }  // groups
   // Elements of a group's sums, and of what else a thread needs.
   int64_t sum_size() const { return kWinogradPoints * sum_spread(); }
   int64_t memory() const {
@@ -49,7 +57,7 @@ class FilterSums {
         for (int64_t i = begin; i < end; ++i) {
           const Patch<T> image = x_.patch(first + i, kWinogradPatch, zero_row);
           image_.image(image, x_.channels, images.first + i * images.row, images.spread);
-          const Patch<T> gradient = dy_.patch(first + i, kWinogradTile, zero_row);
+          const Patch<T> gradient = dy_.patch(first + i, dy_.tile, zero_row);
           gradient_.out_backprop(gradient, dy_.channels, gradients.first + i * gradients.row, gradients.spread);
         }
       });
@@ -68,8 +76,6 @@ class FilterSums {
   }
 
  private:
-  static constexpr int64_t kWorthTransforming = 8 * 1024;
-
   int64_t padded() const { return set_.padded(dy_.channels); }
   int64_t sum_spread() const { return x_.channels * padded() + kSkew; }
   int64_t zeros() const { return kWinogradPatch * point_row<T>(std::max(x_.channels, dy_.channels)); }
@@ -96,30 +102,41 @@ class FilterSums {
   }
 
   const TileSet<T>& set_ = tiles<T>();
+  const int taps_;
   const ImageTiles<T> x_, dy_;
-  const WinogradTransforms<T>& image_ = *winograd_transforms<T>(x_.channels);
-  const WinogradTransforms<T>& gradient_ = *winograd_transforms<T>(dy_.channels);
+  const WinogradTransforms<T>& image_ = *winograd_transforms<T>(taps_, x_.channels);
+  const WinogradTransforms<T>& gradient_ = *winograd_transforms<T>(taps_, dy_.channels);
   int64_t block_ = 0, group_ = 0;  // tiles
+  int64_t wave_ = 0;
 };
+
+// sums += more, elements [begin, end).
+template <class T>
+void add(T* __restrict sums, const T* __restrict more, int64_t begin, int64_t end) {
+  vectorised([=] {
+    for (int64_t i = begin; i < end; ++i) sums[i] += more[i];
+  });
+}
 
 }  // namespace
 
 template <class T>
 void winograd_backprop_filter(Context& c, const ConvGeometry& g, const T* x, const T* dy, T* dw) {
   const FilterSums<T> filter(g, x, dy);
-  const int64_t groups = filter.groups(), size = filter.sum_size();
-  const int64_t parts = std::min<int64_t>(groups, intra_op_threads());
-  T* sums = static_cast<T*>(c.scratch(sizeof(T) * static_cast<size_t>(groups * size + parts * filter.memory())));
-  T* memory = sums + groups * size;
-  parallel_for(groups, 1, [&](int64_t begin, int64_t end, int part) {
-    for (int64_t i = begin; i < end; ++i) filter.add_up(i, sums + i * size, memory + part * filter.memory());
-  });
-  vectorised([=] {
-    for (int64_t i = 1; i < groups; ++i) {
-      const T* __restrict from = sums + i * size;
-      for (int64_t j = 0; j < size; ++j) sums[j] += from[j];
-    }
-  });
+  const int64_t groups = filter.groups(), wave = filter.wave(), size = filter.sum_size();
+  const int64_t slots = std::min(groups, wave + 1), parts = std::min<int64_t>(wave, intra_op_threads());
+  T* sums = static_cast<T*>(c.scratch(sizeof(T) * static_cast<size_t>(slots * size + parts * filter.memory())));
+  T* memory = sums + slots * size;
+  for (int64_t done = 0; done < groups; done += wave) {
+    T* const first = sums + (done > 0 ? size : 0);  // what came before is in the first slot
+    const int64_t n = std::min(wave, groups - done);
+    parallel_for(n, 1, [&](int64_t begin, int64_t end, int part) {
+      for (int64_t i = begin; i < end; ++i) filter.add_up(done + i, first + i * size, memory + part * filter.memory());
+    });
+    parallel_for(size, kWorthAdding, [&](int64_t begin, int64_t end, int) {
+      for (T* slot = sums + size; slot < first + n * size; slot += size) add(sums, slot, begin, end);
+    });
+  }
   filter.finish(sums, dw);
 }
 

@@ -48,23 +48,25 @@ int64_t block_tiles(int64_t in_channels, int64_t out_channels) {
   return std::max<int64_t>(fit / tile, fits ? 28 : 56) / height * height;
 }
 
-// Outputs (batch, out_height, out_width) in tiles of 4x4, image by image; output (i, j) reads the pixels from
+inline int64_t tiles_along(int64_t outputs, int64_t tile) { return (outputs + tile - 1) / tile; }
+
+// Outputs (batch, out_height, out_width) in tiles of tile x tile, image by image; output (i, j) reads the pixels from
 // (i - before_h, j - before_w) on.
 template <class T>
 struct ImageTiles {
+  int64_t tile;
   const T* images;
   int64_t batch, height, width, channels;
   int64_t before_h, before_w;
   int64_t out_height, out_width;
+  int64_t columns = tiles_along(out_width, tile), per_image = tiles_along(out_height, tile) * columns;  // of tiles
 
-  int64_t rows() const { return (out_height + kWinogradTile - 1) / kWinogradTile; }
-  int64_t columns() const { return (out_width + kWinogradTile - 1) / kWinogradTile; }
-  int64_t count() const { return batch * rows() * columns(); }
+  int64_t count() const { return batch * per_image; }
 
   // The `size` x `size` pixels that tile `index` reads. `zeros`: a row of them.
   Patch<T> patch(int64_t index, int64_t size, const T* zeros) const {
-    const int64_t n = index / (rows() * columns()), at = index % (rows() * columns());
-    const int64_t top = at / columns() * kWinogradTile - before_h, left = at % columns() * kWinogradTile - before_w;
+    const int64_t n = index / per_image, at = index % per_image;
+    const int64_t top = at / columns * tile - before_h, left = at % columns * tile - before_w;
     Patch<T> p;
     for (int64_t i = 0; i < size; ++i)
       p.rows[i] = top + i < 0 || top + i >= height
@@ -77,11 +79,11 @@ struct ImageTiles {
   }
   // Where tile `index` of `out` (batch, out_height, out_width, out_channels) goes.
   Crop<T> crop(int64_t index, int64_t out_channels, T* out) const {
-    const int64_t n = index / (rows() * columns()), at = index % (rows() * columns());
-    const int64_t i = at / columns() * kWinogradTile, j = at % columns() * kWinogradTile;
+    const int64_t n = index / per_image, at = index % per_image;
+    const int64_t i = at / columns * tile, j = at % columns * tile;
     return {out + ((n * out_height + i) * out_width + j) * out_channels, out_width * out_channels, out_channels,
-            static_cast<int>(std::min<int64_t>(kWinogradTile, out_height - i)),
-            static_cast<int>(std::min<int64_t>(kWinogradTile, out_width - j))};
+            static_cast<int>(std::min<int64_t>(tile, out_height - i)),
+            static_cast<int>(std::min<int64_t>(tile, out_width - j))};
   }
 };
 

@@ -7,96 +7,72 @@
 namespace rf {
 namespace {
 
-// One line of a map: the points are 0, +-a, +-b and infinity. a = 5/8 and b = 3/2 keep the error low (winograd.h); all
-// products of theirs below are exact in float32.
-template <class T>
-struct Points {
-  static constexpr T a = T(0.625), b = T(1.5), a2 = a * a, b2 = b * b, a3 = a2 * a, b3 = b2 * b;
-  // 1 over the product of the distances to the other points
-  static constexpr T n0 = T(1 / (0.390625 * 2.25)), na = T(1 / (2 * 0.390625 * (0.390625 - 2.25))),
-                     nb = T(1 / (2 * 2.25 * (2.25 - 0.390625)));
-};
+// The points are 0, +-a, +-b and infinity. a = 5/8 and b = 3/2 keep the error low for both sizes (winograd.h).
+constexpr double kA = 0.625, kB = 1.5, kA2 = kA * kA, kB2 = kB * kB;
 
-// B^T: row p holds the coefficients of the product of (x - q) over all points q but p.
+// B^T along one axis: row p holds the coefficients of the product of (x - q) over all points q but p. They are exact in
+// float32.
 template <class T, int Lanes>
 struct ImageLine {
+  using Element = T;
   using V = typename Vector<T, Lanes>::type;
-  using P = Points<T>;
-  static constexpr int in = 6, out = 6;
-  RF_ALWAYS_INLINE static void run(const V (&d)[6], V (&u)[6]) {
-    const V even_a = d[4] - P::b2 * d[2], odd_a = P::a * (d[3] - P::b2 * d[1]);
-    const V even_b = d[4] - P::a2 * d[2], odd_b = P::b * (d[3] - P::a2 * d[1]);
-    u[0] = (P::a2 * P::b2) * d[0] - (P::a2 + P::b2) * d[2] + d[4];
+  static constexpr int lanes = Lanes, in = kWinogradPatch, out = kWinogradPatch;
+  RF_ALWAYS_INLINE static void run(const V (&d)[in], V (&u)[out]) {
+    constexpr T a = T(kA), b = T(kB), a2 = T(kA2), b2 = T(kB2), product = T(kA2 * kB2), sum = T(kA2 + kB2);
+    const V even_a = d[4] - b2 * d[2], odd_a = a * (d[3] - b2 * d[1]);
+    const V even_b = d[4] - a2 * d[2], odd_b = b * (d[3] - a2 * d[1]);
+    u[0] = product * d[0] - sum * d[2] + d[4];
     u[1] = even_a + odd_a;
     u[2] = even_a - odd_a;
     u[3] = even_b + odd_b;
     u[4] = even_b - odd_b;
-    u[5] = (P::a2 * P::b2) * d[1] - (P::a2 + P::b2) * d[3] + d[5];
+    u[5] = product * d[1] - sum * d[3] + d[5];
   }
 };
 
-// A^T: powers of the points.
-template <class T, int Lanes>
-struct OutputLine {
-  using V = typename Vector<T, Lanes>::type;
-  using P = Points<T>;
-  static constexpr int in = 6, out = 4;
-  RF_ALWAYS_INLINE static void run(const V (&m)[6], V (&y)[4]) {
-    const V even_a = m[1] + m[2], odd_a = m[1] - m[2], even_b = m[3] + m[4], odd_b = m[3] - m[4];
-    y[0] = m[0] + even_a + even_b;
-    y[1] = P::a * odd_a + P::b * odd_b;
-    y[2] = P::a2 * even_a + P::b2 * even_b;
-    y[3] = P::a3 * odd_a + P::b3 * odd_b + m[5];
+// What a polynomial's coefficient i is multiplied by at the points +-a and +-b, and coefficient 0 at point 0. Scaled:
+// over the product of the distances to the other points.
+template <class T, int Count, bool Scaled>
+struct Factors {
+  T a[Count]{}, b[Count]{}, zero = T(Scaled ? 1 / (kA2 * kB2) : 1);
+  constexpr Factors() {
+    double at_a = Scaled ? 1 / (2 * kA2 * (kA2 - kB2)) : 1, at_b = Scaled ? 1 / (2 * kB2 * (kB2 - kA2)) : 1;
+    for (int i = 0; i < Count; ++i, at_a *= kA, at_b *= kB) a[i] = T(at_a), b[i] = T(at_b);
   }
 };
 
-// A.
-template <class T, int Lanes>
-struct OutBackpropLine {
+// The values of a polynomial of Count coefficients: A for the outputs, and G, which is scaled, for the taps.
+template <class T, int Lanes, int Count, bool Scaled>
+struct ValuesLine {
+  using Element = T;
   using V = typename Vector<T, Lanes>::type;
-  using P = Points<T>;
-  static constexpr int in = 4, out = 6;
-  RF_ALWAYS_INLINE static void run(const V (&y)[4], V (&m)[6]) {
-    const V even_a = y[0] + P::a2 * y[2], odd_a = P::a * y[1] + P::a3 * y[3];
-    const V even_b = y[0] + P::b2 * y[2], odd_b = P::b * y[1] + P::b3 * y[3];
-    m[0] = y[0];
-    m[1] = even_a + odd_a;
-    m[2] = even_a - odd_a;
-    m[3] = even_b + odd_b;
-    m[4] = even_b - odd_b;
-    m[5] = y[3];
-  }
-};
-
-// G.
-template <class T, int Lanes>
-struct FilterLine {
-  using V = typename Vector<T, Lanes>::type;
-  using P = Points<T>;
-  static constexpr int in = 3, out = 6;
-  RF_ALWAYS_INLINE static void run(const V (&g)[3], V (&v)[6]) {
-    const V even_a = P::na * g[0] + (P::na * P::a2) * g[2], odd_a = (P::na * P::a) * g[1];
-    const V even_b = P::nb * g[0] + (P::nb * P::b2) * g[2], odd_b = (P::nb * P::b) * g[1];
-    v[0] = P::n0 * g[0];
+  static constexpr int lanes = Lanes, in = Count, out = kWinogradPatch;
+  static constexpr Factors<T, Count, Scaled> f{};
+  RF_ALWAYS_INLINE static void run(const V (&c)[in], V (&v)[out]) {
+    V even_a = f.a[0] * c[0], odd_a = f.a[1] * c[1], even_b = f.b[0] * c[0], odd_b = f.b[1] * c[1];
+    for (int i = 2; i < Count; i += 2) even_a += f.a[i] * c[i], even_b += f.b[i] * c[i];
+    for (int i = 3; i < Count; i += 2) odd_a += f.a[i] * c[i], odd_b += f.b[i] * c[i];
+    v[0] = f.zero * c[0];
     v[1] = even_a + odd_a;
     v[2] = even_a - odd_a;
     v[3] = even_b + odd_b;
     v[4] = even_b - odd_b;
-    v[5] = g[2];
+    v[5] = c[Count - 1];
   }
 };
 
-// G^T.
-template <class T, int Lanes>
-struct FilterBackpropLine {
+// Its transpose: A^T and G^T.
+template <class T, int Lanes, int Count, bool Scaled>
+struct SumsLine {
+  using Element = T;
   using V = typename Vector<T, Lanes>::type;
-  using P = Points<T>;
-  static constexpr int in = 6, out = 3;
-  RF_ALWAYS_INLINE static void run(const V (&v)[6], V (&g)[3]) {
-    const V even_a = v[1] + v[2], even_b = v[3] + v[4];
-    g[0] = P::n0 * v[0] + P::na * even_a + P::nb * even_b;
-    g[1] = (P::na * P::a) * (v[1] - v[2]) + (P::nb * P::b) * (v[3] - v[4]);
-    g[2] = (P::na * P::a2) * even_a + (P::nb * P::b2) * even_b + v[5];
+  static constexpr int lanes = Lanes, in = kWinogradPatch, out = Count;
+  static constexpr Factors<T, Count, Scaled> f{};
+  RF_ALWAYS_INLINE static void run(const V (&v)[in], V (&c)[out]) {
+    const V even_a = v[1] + v[2], odd_a = v[1] - v[2], even_b = v[3] + v[4], odd_b = v[3] - v[4];
+    c[0] = f.zero * v[0] + f.a[0] * even_a + f.b[0] * even_b;
+    for (int i = 1; i < Count; ++i) c[i] = f.a[i] * (i % 2 ? odd_a : even_a) + f.b[i] * (i % 2 ? odd_b : even_b);
+    c[Count - 1] += v[5];
   }
 };
 
@@ -124,12 +100,12 @@ RF_ALWAYS_INLINE void for_vectors(int64_t channels, const F& f) {
   for (int64_t c = 0; c < channels; c += Lanes) f(std::min<int64_t>(c, channels - Lanes));
 }
 
-template <template <class, int> class Line, class T, int Lanes>
+template <class L>
 struct FromPatch {
+  using T = typename L::Element;
+  using V = typename L::V;
   static void run(const Patch<T>& patch, int64_t channels, T* points, int64_t spread) {
-    using V = typename Vector<T, Lanes>::type;
-    using L = Line<T, Lanes>;
-    for_vectors<Lanes>(channels, [&](int64_t c) {
+    for_vectors<L::lanes>(channels, [&](int64_t c) {
       along_both<L>(
           [&](int j, V (&column)[L::in]) {
             const bool inside = patch.from <= j && j < patch.to;
@@ -143,12 +119,12 @@ struct FromPatch {
   }
 };
 
-template <class T, int Lanes>
+template <class L>
 struct ToCrop {
+  using T = typename L::Element;
+  using V = typename L::V;
   static void run(const T* points, int64_t spread, int64_t channels, const Crop<T>& crop) {
-    using V = typename Vector<T, Lanes>::type;
-    using L = OutputLine<T, Lanes>;
-    for_vectors<Lanes>(channels, [&](int64_t c) {
+    for_vectors<L::lanes>(channels, [&](int64_t c) {
       along_both<L>(
           [&](int j, V (&column)[L::in]) {
             for (int i = 0; i < L::in; ++i)
@@ -163,13 +139,13 @@ struct ToCrop {
   }
 };
 
-// Between 3x3 taps and points, either way: rows of L::in or L::out values, `from_step` and `to_step` apart.
-template <template <class, int> class Line, class T, int Lanes>
+// Between taps and points, either way: rows of L::in or L::out values, `from_step` and `to_step` apart.
+template <class L>
 struct Square {
+  using T = typename L::Element;
+  using V = typename L::V;
   static void run(const T* from, int64_t from_step, int64_t channels, T* to, int64_t to_step) {
-    using V = typename Vector<T, Lanes>::type;
-    using L = Line<T, Lanes>;
-    for_vectors<Lanes>(channels, [&](int64_t c) {
+    for_vectors<L::lanes>(channels, [&](int64_t c) {
       along_both<L>(
           [&](int j, V (&column)[L::in]) {
             for (int i = 0; i < L::in; ++i)
@@ -197,31 +173,36 @@ RF_AVX512 __attribute__((flatten)) void avx512(Args... args) {
 }
 #endif
 
-#define RF_TRANSFORMS(build, T, lanes)                                                                      \
-  {                                                                                                         \
-    lanes, build<FromPatch<ImageLine, T, lanes>, const Patch<T>&, int64_t, T*, int64_t>,                    \
-        build<FromPatch<OutBackpropLine, T, lanes>, const Patch<T>&, int64_t, T*, int64_t>,                 \
-        build<ToCrop<T, lanes>, const T*, int64_t, int64_t, const Crop<T>&>,                                \
-        build<Square<FilterLine, T, lanes>, const T*, int64_t, int64_t, T*, int64_t>,                       \
-        build<Square<FilterBackpropLine, T, lanes>, const T*, int64_t, int64_t, T*, int64_t>                \
+#define RF_TRANSFORMS(build, T, lanes, taps)                                                                          \
+  {                                                                                                                   \
+    lanes, build<FromPatch<ImageLine<T, lanes>>, const Patch<T>&, int64_t, T*, int64_t>,                              \
+        build<FromPatch<ValuesLine<T, lanes, winograd_tile(taps), false>>, const Patch<T>&, int64_t, T*, int64_t>,    \
+        build<ToCrop<SumsLine<T, lanes, winograd_tile(taps), false>>, const T*, int64_t, int64_t, const Crop<T>&>,    \
+        build<Square<ValuesLine<T, lanes, taps, true>>, const T*, int64_t, int64_t, T*, int64_t>,                     \
+        build<Square<SumsLine<T, lanes, taps, true>>, const T*, int64_t, int64_t, T*, int64_t>                        \
   }
 
-}  // namespace
-
-template <class T>
-const WinogradTransforms<T>* winograd_transforms(int64_t channels) {
+template <class T, int Taps>
+const WinogradTransforms<T>* transforms_of(int64_t channels) {
   static constexpr int bytes = sizeof(T);
-  static constexpr WinogradTransforms<T> narrow = RF_TRANSFORMS(baseline, T, 16 / bytes);
+  static constexpr WinogradTransforms<T> narrow = RF_TRANSFORMS(baseline, T, 16 / bytes, Taps);
 #if defined(__x86_64__)
-  static constexpr WinogradTransforms<T> middle = RF_TRANSFORMS(avx2, T, 32 / bytes),
-                                         wide = RF_TRANSFORMS(avx512, T, 64 / bytes);
+  static constexpr WinogradTransforms<T> middle = RF_TRANSFORMS(avx2, T, 32 / bytes, Taps),
+                                         wide = RF_TRANSFORMS(avx512, T, 64 / bytes, Taps);
   if (isa() >= Isa::Avx512 && channels >= wide.lanes) return &wide;
   if (isa() >= Isa::Avx2 && channels >= middle.lanes) return &middle;
 #endif
   return channels >= narrow.lanes ? &narrow : nullptr;
 }
 
-template const WinogradTransforms<float>* winograd_transforms(int64_t);
-template const WinogradTransforms<double>* winograd_transforms(int64_t);
+}  // namespace
+
+template <class T>
+const WinogradTransforms<T>* winograd_transforms(int taps, int64_t channels) {
+  return taps == 3 ? transforms_of<T, 3>(channels) : transforms_of<T, 5>(channels);
+}
+
+template const WinogradTransforms<float>* winograd_transforms(int, int64_t);
+template const WinogradTransforms<double>* winograd_transforms(int, int64_t);
 
 }  // namespace rf

@@ -1,5 +1,6 @@
-// The five linear maps of Winograd's convolution F(4x4, 3x3): y = A^T [(G g G^T) * (B^T d B)] A, for a filter g of
-// 3x3 taps, a patch d of 6x6 pixels and a square y of 4x4 outputs; * multiplies the 36 points one by one.
+// The five linear maps of Winograd's convolutions F(4x4, 3x3) and F(2x2, 5x5): y = A^T [(G g G^T) * (B^T d B)] A, for a
+// filter g of 3x3 or 5x5 taps, a patch d of 6x6 pixels and a square y of 4x4 or 2x2 outputs; * multiplies the 36 points
+// one by one.
 // The gradient of the filter is the adjoint, G^T [(B^T d B) * (A dy A^T)] G.
 //
 // Channels lie innermost on both sides and are independent: a vector register holds that many of them. `points` is a
@@ -14,9 +15,10 @@
 
 namespace rf {
 
-constexpr int kWinogradTile = 4;                   // outputs along one axis
-constexpr int kWinogradPatch = kWinogradTile + 2;  // inputs
+constexpr int kWinogradPatch = 6;  // inputs along one axis
 constexpr int kWinogradPoints = kWinogradPatch * kWinogradPatch;
+// Outputs along one axis.
+constexpr int winograd_tile(int64_t taps) { return kWinogradPatch + 1 - static_cast<int>(taps); }
 
 // A square of pixels of an image, part of which may lie outside and is zero.
 template <class T>
@@ -31,13 +33,13 @@ template <class T>
 struct Crop {
   T* first;
   int64_t row = 0, pixel = 0;     // elements from row to row and from column to column
-  int rows = 0, columns = 0;      // 1 to 4
+  int rows = 0, columns = 0;      // 1 to those of a tile
 };
 
 template <class T>
 struct WinogradTransforms {
   int lanes;
-  // B^T d B of 6x6 pixels, and A dy A^T of 4x4.
+  // B^T d B of 6x6 pixels, and A dy A^T of a tile.
   void (*image)(const Patch<T>& patch, int64_t channels, T* points, int64_t spread);
   void (*out_backprop)(const Patch<T>& patch, int64_t channels, T* points, int64_t spread);
   // A^T m A.
@@ -47,8 +49,9 @@ struct WinogradTransforms {
   void (*filter_backprop)(const T* points, int64_t spread, int64_t channels, T* taps, int64_t tap);
 };
 
-// The transforms for this processor, of vectors that `channels` fill; null where even the shortest is longer.
+// The transforms for filters of `taps` x `taps` (3 or 5) on this processor, of vectors that `channels` fill; null where
+// even the shortest is longer.
 template <class T>
-const WinogradTransforms<T>* winograd_transforms(int64_t channels);
+const WinogradTransforms<T>* winograd_transforms(int taps, int64_t channels);
 
 }  // namespace rf

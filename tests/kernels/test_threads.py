@@ -44,6 +44,7 @@ CASES = {
     "Conv2D": (conv, normal(6, 28, 28, 3), normal(5, 5, 3, 32)),
     "Conv2D, many channels": (conv, normal(5, 14, 14, 32), normal(3, 3, 32, 67)),
     "Conv2D, by tiles": (conv, normal(9, 30, 26, 16), normal(3, 3, 16, 16)),
+    "Conv2D, by tiles, 5x5": (conv, normal(20, 28, 28, 16), normal(5, 5, 16, 32)),
     "Conv2D, strided": (lambda x, w: rf.nn.conv2d(x, w, [1, 2, 2, 1], "SAME"), normal(5, 14, 14, 32),
                         normal(3, 3, 32, 67)),
     "Conv2D, pointwise": (conv, normal(6, 28, 28, 24), normal(1, 1, 24, 40)),
