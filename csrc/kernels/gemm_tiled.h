@@ -1,9 +1,10 @@
 // Matrix products on the register tiles of tile.h: c = a b, or c += a b, for any strides of a and b.
 //
 // Blocks of k, rows and panels of columns, as in Goto & van de Geijn, with two differences that pay where one side
-// is short. What the tiles can read as it lies is not packed: a with contiguous rows never, b not where few tiles would
-// read the copy. And what is read for the first time soon is fetched ahead by the tiles themselves, one cache line for
-// each step of k, because lines that lie a row of a large matrix apart are foreseen by no processor.
+// is short. Rows of a are copied as they lie, not rearranged, b is packed a panel at a time just before it is read, and
+// neither where few would read the copy. And what is read for the first time soon is fetched ahead by the tiles
+// themselves, one cache line for each step of k, because lines that lie a row of a large matrix apart are foreseen by
+// no processor.
 // How k is cut depends on k alone. Thread-safe: packing buffers belong to the calling thread.
 // Source: Goto, van de Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34 (2008); Frison et al.,
 // "BLASFEO", ACM TOMS 44 (2018) for products that do not pack.
