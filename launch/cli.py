@@ -2,12 +2,14 @@
 
 Each subcommand is a module of this folder with `add(subparsers)`, which sets `run`, a function of the options that
 returns an exit code. Exit codes: 0 done, 1 ran and found something wrong, 2 the command cannot be run as given.
-Under a launcher every rank parses the same words; only rank 0 prints an error, and none waits for another to see it.
+Under a launcher every rank parses the same words; only rank 0 prints an error. The others end later: a launcher kills
+the whole job when the first of them fails.
 """
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -16,6 +18,8 @@ from ringflow.graph.errors import Error
 from ringflow.version import __version__
 
 from . import bench, doctor, graph, ops, settings
+
+_PATIENCE_S = 5.0  # that rank 0 has to speak; it ends the job when it has
 
 EXAMPLES = """examples:
   ringflow doctor                                            what this machine and installation offer
@@ -38,6 +42,8 @@ class Parser(argparse.ArgumentParser):
 def refuse(message: str) -> NoReturn:
     if config.launch().rank == 0:
         print(message, file=sys.stderr, flush=True)
+    else:
+        time.sleep(_PATIENCE_S)
     sys.exit(2)
 
 
