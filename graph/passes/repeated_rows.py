@@ -56,15 +56,16 @@ class _Rewriter:
         self._sums: dict[tuple[Tensor, Tensor, int], Tensor] = {}
 
     def lookup(self, op: Operation) -> None:
-        products = [c for c in dict.fromkeys(op.outputs[0].consumers) if self._is_product(c, op)]
+        x = op.outputs[0]
+        products = [c for c in dict.fromkeys(x.consumers) if self._is_product(c, op) and c.inputs[0] is x
+                    and not (c.attrs["transpose_a"] and (c.attrs["transpose_b"] or c.inputs[1] is x))]
         if not products:
             return
         ids, rows = op.inputs[1], op.inputs[0].shape.known[0]
         table = self._add("Snapshot", [op.inputs[0]], {}, f"{op.name}/_table", op)
         self._wait_for(table.op, op)
         for product in products:
-            if product.inputs[0] is op.outputs[0]:
-                self._product(product, op, table, ids, rows)
+            self._product(product, op, table, ids, rows)
 
     def _is_product(self, op: Operation, lookup: Operation) -> bool:
         return op.type == "MatMul" and op not in self._fixed and not op.control_inputs and self._together(op, lookup)
@@ -74,8 +75,6 @@ class _Rewriter:
 
     def _product(self, op: Operation, lookup: Operation, table: Tensor, ids: Tensor, rows: int) -> None:
         if op.attrs["transpose_a"]:
-            if op.attrs["transpose_b"] or op.inputs[1] is lookup.outputs[0]:
-                return
             inputs = [table, self._sum(op.inputs[1], ids, rows, op)]
             new = self._add("MatMul", inputs, op.attrs, f"{op.name}/_of_table", op)
         else:

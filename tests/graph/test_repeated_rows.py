@@ -114,3 +114,11 @@ def test_lookups_inside_a_loop_stay(monkeypatch):
     [got, _, _] = trained([total], rf.no_op(), index, ids)[:3]
     without(monkeypatch)
     np.testing.assert_allclose(got, trained([total], rf.no_op(), index, ids)[0], rtol=1e-12)
+
+
+def test_a_lookup_on_the_right_of_a_product_makes_no_copy_of_the_table():
+    table, _, index, _ = lookup()
+    left = rf.placeholder(rf.float64, [2, IDS], name="left")
+    fetches = [rf.matmul(left, rf.gather(table, index))]
+    program = passes.optimise(extract(rf.get_default_graph(), fetches, [], [index, left], [index.shape, left.shape]))
+    assert "Snapshot" not in {op.type for op in program.graph.get_operations()}
