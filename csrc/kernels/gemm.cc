@@ -16,8 +16,8 @@ namespace {
 constexpr int64_t kSmall = 32 * 32 * 32;
 // A panel of b of so many rows stays in the second cache: where c has no more columns, k need not be cut.
 constexpr int64_t kOnePanel = 2048;
-// A transposed b with so many times more columns than a has rows stays as it is.
-constexpr int64_t kLong = 4;
+// A transposed b with so many times more columns than a has rows stays as it is, where these are few: c is held twice.
+constexpr int64_t kLong = 4, kFewRows = 64;
 // Rows or columns of c in one call of the BLAS, if there are more: the same for any number of threads.
 constexpr int64_t kBlasStripe = 256;
 
@@ -56,7 +56,7 @@ void multiply_mirrored(const Product<T>& x) {
 // the number of threads.
 template <class T>
 void multiply_tiled(const Product<T>& x) {
-  if (x.b_column != 1 && x.n >= kLong * x.m && x.m * x.n * x.k > kSmall) return multiply_mirrored(x);
+  if (x.b_column != 1 && x.m <= kFewRows && x.n >= kLong * x.m && x.m * x.n * x.k > kSmall) return multiply_mirrored(x);
   const TileSet<T>& set = tiles<T>();
   const bool one_panel = x.n <= set.width() && x.a_row != 1 && x.k <= kOnePanel;
   const bool small = one_panel || x.m * x.n * x.k <= kSmall;
