@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import dtypes
-from ..define import Array
 from ..operation import Operation, Tensor
 from ..shapes import TensorShape
 from ..topology import topological_order
@@ -109,17 +108,13 @@ def _read(op: Operation, i: int, new: Tensor) -> None:
 
 
 def _transposed(program: Program, t: Tensor, perm: Sequence[int], name: str, like: Operation) -> Tensor:
-    order = _constant(program, np.array(perm, np.int32), f"{name}/perm", like)
+    order = program.constant(np.array(perm, np.int32), f"{name}/perm", like)
     return program.add("Transpose", [t, order], {"T": t.dtype, "Tperm": dtypes.int32}, name, like=like).outputs[0]
 
 
 def _permuted_sizes(program: Program, sizes: Tensor, op: Operation) -> Tensor:
     if sizes.op.type == "Const":
-        return _constant(program, sizes.op.attrs["value"][list(TO_NHWC)], f"{op.name}/_nhwc_sizes", op)
-    order = _constant(program, np.array(TO_NHWC, np.int32), f"{op.name}/_nhwc_order", op)
-    axis = _constant(program, np.array(0, np.int32), f"{op.name}/_nhwc_axis", op)
+        return program.constant(sizes.op.attrs["value"][list(TO_NHWC)], f"{op.name}/_nhwc_sizes", op)
+    order = program.constant(np.array(TO_NHWC, np.int32), f"{op.name}/_nhwc_order", op)
+    axis = program.constant(np.array(0, np.int32), f"{op.name}/_nhwc_axis", op)
     return program.add("GatherV2", [sizes, order, axis], {}, f"{op.name}/_nhwc_sizes", like=op).outputs[0]
-
-
-def _constant(program: Program, value: Array, name: str, like: Operation) -> Tensor:
-    return program.add("Const", [], {"value": value, "dtype": dtypes.as_dtype(value.dtype)}, name, like=like).outputs[0]

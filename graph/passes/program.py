@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .. import dtypes
 from ..control_types import MERGE, is_back_edge
+from ..define import Array
 from ..device import Device
 from ..errors import Error, InvalidArgumentError
 from ..graph import Graph
@@ -60,6 +62,10 @@ class Program:
                                   device=like.device if like else None)
         op.site = like.site if like else None
         return op
+
+    def constant(self, value: Array, name: str, like: Operation) -> Tensor:
+        attrs = {"value": value, "dtype": dtypes.as_dtype(value.dtype)}
+        return self.add("Const", [], attrs, name, like=like).outputs[0]
 
     def remove(self, dead: set[Operation]) -> None:
         """Drops operations that nothing uses."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import dtypes
 from ..operation import Operation, Tensor
 from ..places import Places, find_places
 from ..topology import topological_order
@@ -91,7 +90,7 @@ class _Rewriter:
         """The sum of the rows of `g` for each row of the table."""
         key = (g, ids, rows)
         if key not in self._sums:
-            count = self._constant(np.array(rows, np.int32), f"{like.name}/_count", like)
+            count = self._program.constant(np.array(rows, np.int32), f"{like.name}/_count", like)
             self._sums[key] = self._add("UnsortedSegmentSum", [g, ids, count], {"Tindices": ids.dtype},
                                         f"{like.name}/_sum", like)
         return self._sums[key]
@@ -110,7 +109,7 @@ class _Rewriter:
             if scale is not None:
                 change = self._add("Mul", [change, scale], {}, f"{update.name}/_of_table", update)
             every = np.arange(rows, dtype=ids.dtype.as_numpy_dtype)
-            update._update_input(1, self._constant(every, f"{update.name}/_every_row", update))
+            update._update_input(1, self._program.constant(every, f"{update.name}/_every_row", update))
             update._update_input(2, change)
 
     def _update_by(self, back: Operation, lookup: Operation, ids: Tensor) -> tuple[Operation, Tensor | None] | None:
@@ -132,10 +131,6 @@ class _Rewriter:
     def _add(self, kind: str, inputs: list[Tensor], attrs: dict[str, object], name: str, like: Operation) -> Tensor:
         t = inputs[0].dtype
         return self._program.add(kind, inputs, {**attrs, "T": t}, name, like=like).outputs[0]
-
-    def _constant(self, value: np.ndarray[tuple[int, ...], np.dtype[np.generic]], name: str, like: Operation) -> Tensor:
-        attrs = {"value": value, "dtype": dtypes.as_dtype(value.dtype)}
-        return self._program.add("Const", [], attrs, name, like=like).outputs[0]
 
     def _wait_for(self, new: Operation, old: Operation) -> None:
         """Who waits for `old`, which reads a variable or is behind one that does, waits for `new`."""
