@@ -64,7 +64,7 @@ def table(most: int) -> list[dict[str, Any]]:
     rows = []
     for size in (most // 8, most // 4, most // 2, most):
         tries = [measure(round(size / per_layer)) for _ in range(2)]
-        rows.append({name: min(t[name] for t in tries) for name in tries[0]})
+        rows.append(min(tries, key=lambda t: t["total"]))
     return rows
 
 

@@ -198,7 +198,7 @@ with rf.Session() as session:
     session.run(rf.global_variables_initializer())
     session.run(train_op, {x: np.ones((2, 4))})
 """)
-    assert ran.returncode != 0 and time.monotonic() - begin < 10
+    assert ran.returncode != 0 and time.monotonic() - begin < 60
     for version in ("rank 0 has act = Tanh(MatMul)", "rank 1 has act = Sigmoid(MatMul)"):
         assert version in ran.stderr, ran.stderr
     assert "script.py:6" in ran.stderr

@@ -75,7 +75,7 @@ def test_a_raising_rank_ends_the_others_with_its_name_and_text(algorithm):
     with pytest.raises(ValueError, match="rank 1/3: bad batch") as error:
         loopback.run(3, body, algorithm=algorithm)
     assert error.value.rank == 1
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 30
     for r in (0, 2):
         assert seen[r].startswith("[allreduce] rank 1/3 (") and seen[r].endswith("ended: ValueError: bad batch")
 
