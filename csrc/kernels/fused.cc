@@ -87,6 +87,7 @@ Shape common_shape(Context& c) {
 // One stretch of matching dimensions between repeated ones; InvalidArgument where there are two.
 Repeat repeat_of(const Shape& operand, const Shape& result) {
   Repeat r;
+  if (operand.num_elements() == 1) return r;  // not a block of all: its buffer is filled once
   int stage = 0;  // from the back: 0 repeated, 1 matching, 2 repeated
   for (int k = 1; k <= result.rank(); ++k) {
     const int64_t d = result[result.rank() - k];
