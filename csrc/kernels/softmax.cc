@@ -3,7 +3,7 @@
 // Rows are taken in groups that stay in the first-level cache. In a group the exponentials run as one long loop, so
 // that ten classes use the vector unit as well as a thousand. e^(x - max) never overflows.
 #include "kernels/index.h"
-#include "kernels/reduce.h"
+#include "kernels/softmax.h"
 
 namespace rf {
 namespace {
@@ -29,22 +29,6 @@ struct Rows {
   }
 };
 
-// shifted = x - max of the row; y = e^shifted; sums = sums of y. `shifted` may be y, and either may be x.
-template <class T>
-inline void exponentials(const T* x, int64_t rows, int64_t n, T* shifted, T* y, T* sums) {
-  reduce_each_row<MaxOf>(x, rows, n, sums);
-  for (int64_t r = 0; r < rows; ++r) {
-    const T* in = x + r * n;
-    T* out = shifted + r * n;
-    const T most = sums[r];
-#pragma GCC ivdep
-    for (int64_t j = 0; j < n; ++j) out[j] = in[j] - most;
-  }
-#pragma GCC ivdep
-  for (int64_t i = 0; i < rows * n; ++i) y[i] = math::exp(shifted[i]);
-  reduce_each_row<SumOf>(y, rows, n, sums);
-}
-
 // So many elements for each thread.
 template <class T>
 T* temporary(Context& c, int64_t elements) {
@@ -64,16 +48,19 @@ Kernel softmax(const Node&) {
     const T* in = x.data<T>();
     T* out = y.data<T>();
     rows.for_each_group<T>(temporaries, group * (kLog ? n + 1 : 1), [=](int64_t begin, int64_t end, T* sums) {
-      T* exps = sums + group;
       for (int64_t start = begin; start < end; start += group) {
         const int64_t size = end - start < group ? end - start : group;
         T* z = out + start * n;
-        exponentials(in + start * n, size, n, z, kLog ? exps : z, sums);
-        for (int64_t r = 0; r < size; ++r) {
-          const T a = kLog ? math::log(sums[r]) : T(1) / sums[r];
-          T* row = z + r * n;
+        if constexpr (!kLog) {
+          softmax_rows(in + start * n, size, n, z, sums);
+        } else {
+          exponentials(in + start * n, size, n, z, sums + group, sums);
+          for (int64_t r = 0; r < size; ++r) {
+            const T a = math::log(sums[r]);
+            T* row = z + r * n;
 #pragma GCC ivdep
-          for (int64_t j = 0; j < n; ++j) row[j] = kLog ? row[j] - a : row[j] * a;
+            for (int64_t j = 0; j < n; ++j) row[j] -= a;
+          }
         }
       }
     });

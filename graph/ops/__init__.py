@@ -18,6 +18,7 @@ from . import (
     core as core,
     depthwise as depthwise,
     fused as fused,
+    fused_rows as fused_rows,
     gate as gate,
     gather as gather,
     lrn as lrn,
