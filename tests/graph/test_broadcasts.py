@@ -1,0 +1,92 @@
+"""Broadcasts that elementwise ops do themselves."""
+import numpy as np
+import pytest
+import ringflow as rf
+from ringflow.graph import passes
+from ringflow.graph.passes.broadcasts import broadcast_late
+from ringflow.graph.passes.program import extract
+
+
+@pytest.fixture(autouse=True)
+def graph():
+    g = rf.Graph()
+    with g.as_default():
+        yield g
+
+
+def rewritten(fetches, feeds):
+    program = extract(rf.get_default_graph(), fetches, (), feeds, [t.shape for t in feeds])
+    broadcast_late(program)
+    return program
+
+
+def made_of(t):
+    """An expression of op types, from what `t` is made of."""
+    op = t.op
+    inside = [made_of(x) for x in op.inputs if x.op.type != "Const"]
+    return f"{op.type}({', '.join(inside)})" if inside else op.type
+
+
+def result(program):
+    [value] = [op.inputs[0] for op in program.graph.get_operations() if op.type == "_Retval"]
+    return value
+
+
+def same(fetch, feeds, monkeypatch):
+    rng = np.random.default_rng(3)
+    arrays = {t: rng.normal(size=t.shape.as_list()).astype(np.float32) for t in feeds}
+    found = []
+    for kept in (passes.PASSES, [p for p in passes.PASSES if p[1] is not broadcast_late]):
+        monkeypatch.setattr(passes, "PASSES", kept)
+        with rf.Session() as session:
+            found.append(session.run(fetch, arrays).tobytes())
+    return found[0] == found[1]
+
+
+def test_an_op_with_another_operand_of_the_shape_broadcasts_itself(monkeypatch):
+    x, s = feeds = [rf.placeholder(rf.float32, shape) for shape in ((6, 5), (6, 1))]
+    y = x * rf.broadcast_to(s, [6, 5])
+    assert made_of(result(rewritten([y], feeds))) == "Mul(_Arg, _Arg)"
+    assert same(y, feeds, monkeypatch)
+
+
+def test_a_broadcast_of_all_operands_comes_after_the_op(monkeypatch):
+    x, s = feeds = [rf.placeholder(rf.float32, shape) for shape in ((6, 5), (6, 1))]
+    y = rf.tanh(-rf.broadcast_to(s, [6, 5]) * 2.0 + rf.broadcast_to(s, [6, 5])) - x
+    program = rewritten([y], feeds)
+    assert made_of(result(program)) == "Sub(Tanh(AddV2(Mul(Neg(_Arg)), _Arg)), _Arg)"
+    assert [op.outputs[0].shape.as_list() for op in program.graph.get_operations() if op.type == "Tanh"] == [[6, 1]]
+    assert same(y, feeds, monkeypatch)
+
+
+def test_rows_and_columns_broadcast_to_more_than_either(monkeypatch):
+    row, column = feeds = [rf.placeholder(rf.float32, shape) for shape in ((1, 5), (6, 1))]
+    y = rf.broadcast_to(row, [3, 6, 5]) * rf.broadcast_to(column, [3, 6, 5])
+    program = rewritten([y], feeds)
+    assert made_of(result(program)) == "BroadcastTo(Mul(_Arg, _Arg))" and result(program).shape.as_list() == [3, 6, 5]
+    assert same(y, feeds, monkeypatch)
+
+
+def test_sums_of_many_become_additions_from_the_left(monkeypatch):
+    x, s, z = feeds = [rf.placeholder(rf.float32, shape) for shape in ((6, 5), (6, 1), (6, 5))]
+    y = rf.add_n([x, rf.broadcast_to(s, [6, 5]), z])
+    assert made_of(result(rewritten([y], feeds))) == "AddV2(AddV2(_Arg, _Arg), _Arg)"
+    assert same(y, feeds, monkeypatch)
+
+
+def test_what_cannot_broadcast_itself_keeps_the_broadcast(monkeypatch):
+    x, s = feeds = [rf.placeholder(rf.float32, shape) for shape in ((6, 5), (6, 1))]
+    y = rf.matmul(rf.broadcast_to(s, [6, 6]), x)
+    assert made_of(result(rewritten([y], feeds))) == "MatMul(BroadcastTo(_Arg), _Arg)"
+
+
+def test_a_variable_that_is_broadcast_keeps_the_value_it_had():
+    v = rf.Variable(np.ones((6, 1), np.float32))
+    wide = rf.broadcast_to(v, [6, 5])
+    with rf.control_dependencies([wide]):
+        update = rf.assign_add(v, np.ones((6, 1), np.float32))
+    with rf.control_dependencies([update]):
+        y = wide * np.full((6, 5), 2.0, np.float32)
+    with rf.Session() as session:
+        session.run(rf.global_variables_initializer())
+        assert session.run(y).tolist() == [[2.0] * 5] * 6
