@@ -13,6 +13,7 @@ from ..device import Device
 from ..errors import InternalError
 from ..run_options import GraphOptions
 from . import (
+    broadcasts,
     cse,
     dead,
     fold,
@@ -43,6 +44,7 @@ PASSES: list[tuple[str, Pass]] = [
     ("fold constants", fold.fold_constants),
     ("channels last", layout.to_channels_last),
     ("simplify", simplify.simplify),
+    ("broadcast late", broadcasts.broadcast_late),
     ("join common subexpressions", cse.join_common_subexpressions),
     ("multiply before lookup", repeated_rows.multiply_before_lookup),
     ("products of views", views.products_of_views),
@@ -56,9 +58,9 @@ PASSES: list[tuple[str, Pass]] = [
 
 
 # what changes the time of a run, not its result
-OPTIONAL = frozenset({"fold constants", "simplify", "join common subexpressions", "multiply before lookup",
-                      "products of views", "share rows", "drop dead code", "ReLU after pooling", "sum over iterations",
-                      "sum products", "fuse elementwise ops"})
+OPTIONAL = frozenset({"fold constants", "simplify", "broadcast late", "join common subexpressions",
+                      "multiply before lookup", "products of views", "share rows", "drop dead code",
+                      "ReLU after pooling", "sum over iterations", "sum products", "fuse elementwise ops"})
 
 
 def register(name: str, function: Pass, before: str | None = None) -> None:

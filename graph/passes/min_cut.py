@@ -1,4 +1,4 @@
-"""The fewest nodes of a graph from which all wanted ones can be computed: a minimum vertex cut (Ford and Fulkerson)."""
+"""The cheapest nodes of a graph from which all wanted ones can be computed: a minimum vertex cut (Ford, Fulkerson)."""
 from __future__ import annotations
 
 from collections import defaultdict
@@ -11,8 +11,9 @@ _MOST_NODES = 128  # beyond, nodes count as ones that cannot be computed
 _SOURCE, _SINK = "source", "sink"
 
 
-def minimum_cut(wanted: Sequence[T], parts: Callable[[T], Sequence[T] | None]) -> set[T]:
-    """The smallest set of nodes such that every wanted one is in it or follows from it; of several the one nearest to
+def minimum_cut(wanted: Sequence[T], parts: Callable[[T], Sequence[T] | None],
+                cost: Callable[[T], int] = lambda n: 1) -> set[T]:
+    """The cheapest set of nodes such that every wanted one is in it or follows from it; of several the one nearest to
     the wanted. `parts(n)`: what n is computed from, or None where it cannot be. The graph has no cycle."""
     before: dict[T, Sequence[T] | None] = {}
     stack = list(wanted)
@@ -22,10 +23,10 @@ def minimum_cut(wanted: Sequence[T], parts: Callable[[T], Sequence[T] | None]) -
             before[n] = parts(n) if len(before) < _MOST_NODES else None
             stack.extend(before[n] or ())
 
-    # A unit of flow is a way from a node that must be read to a wanted one; at most one passes through a node.
+    # A unit of flow is a way from a node that must be read to a wanted one; as many pass through a node as it costs.
     room: dict[Any, dict[Any, float]] = defaultdict(lambda: defaultdict(float))
     for n, read in before.items():
-        room[n, "in"][n, "out"] = 1
+        room[n, "in"][n, "out"] = cost(n)
         for p in read or ():
             room[p, "out"][n, "in"] = float("inf")
         if read is None:

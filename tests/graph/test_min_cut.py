@@ -7,11 +7,12 @@ from ringflow.graph.passes.min_cut import minimum_cut
 
 @st.composite
 def graphs(draw):
-    """Nodes 0..n-1; the parts of each lie before it, None where it must be read; and the wanted nodes."""
+    """Nodes 0..n-1; the parts of each lie before it, None where it must be read; what each costs; the wanted nodes."""
     n = draw(st.integers(1, 8))
     parts = [draw(st.one_of(st.none(), st.lists(st.integers(0, i - 1), max_size=3, unique=True) if i else st.just([])))
              for i in range(n)]
-    return parts, draw(st.lists(st.integers(0, n - 1), min_size=1, unique=True))
+    costs = draw(st.lists(st.integers(1, 3), min_size=n, max_size=n))
+    return parts, costs, draw(st.lists(st.integers(0, n - 1), min_size=1, unique=True))
 
 
 def follows(node, known, parts):
@@ -19,12 +20,14 @@ def follows(node, known, parts):
 
 
 @given(graphs())
-def test_the_cut_suffices_and_none_is_smaller(case):
-    parts, wanted = case
-    cut = minimum_cut(wanted, lambda n: parts[n])
+def test_the_cut_suffices_and_none_is_cheaper(case):
+    parts, costs, wanted = case
+    cut = minimum_cut(wanted, lambda n: parts[n], lambda n: costs[n])
     assert all(follows(n, cut, parts) for n in wanted)
-    for smaller in combinations(range(len(parts)), max(0, len(cut) - 1)):
-        assert not cut or not all(follows(n, set(smaller), parts) for n in wanted)
+    for size in range(len(parts) + 1):
+        for other in combinations(range(len(parts)), size):
+            cheaper = sum(costs[n] for n in other) < sum(costs[n] for n in cut)
+            assert not (cheaper and all(follows(n, set(other), parts) for n in wanted))
 
 
 def test_the_nearest_of_equal_cuts_is_taken():
