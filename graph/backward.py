@@ -6,9 +6,9 @@ What is walked over are operations, and whole conds and loops: these have the te
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
-from .control_types import EXIT, MERGE
+from .control_types import Unit, unit_of
 from .errors import InvalidArgumentError
 from .graph import Graph
 from .indexed_slices import IndexedSlices
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from .control_flow.while_loop import Loop
 
 Gradient = Tensor | IndexedSlices | None
-Unit = Union[Operation, "Cond", "Loop"]
 
 
 def backward(graph: Graph, ys: Sequence[Tensor], seeds: Sequence[Any], xs: Sequence[Tensor],
@@ -31,14 +30,6 @@ def backward(graph: Graph, ys: Sequence[Tensor], seeds: Sequence[Any], xs: Seque
     `stops` count as constants. The walk ends at `border`: what is behind it is in another context.
     """
     return _Walk(graph, xs, set(stops), set(border)).run(ys, seeds)
-
-
-def unit_of(op: Operation) -> Unit:
-    """The cond or loop whose result `op` is; any other operation itself."""
-    if op.type in MERGE or op.type in EXIT:
-        found: Unit = op.graph._units.get(op, op)
-        return found
-    return op
 
 
 class _Walk:

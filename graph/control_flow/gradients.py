@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..backward import backward, summed, unit_of
+from ..backward import backward, summed
+from ..control_types import unit_of
 from ..dtypes import DType
 from ..errors import UnimplementedError
 from ..indexed_slices import IndexedSlices
