@@ -30,7 +30,8 @@ from .scopes import (
     name_scope,
 )
 from .run_options import *  # noqa: F403
-from .session import InteractiveSession, Session, get_default_session
+from .default_session import get_default_session
+from .session import InteractiveSession, Session
 from .session.fetches import SparseTensorValue
 from .shapes import TensorShape
 from .session.step_stats import RunMetadata

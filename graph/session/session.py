@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from .. import config
+from ..default_session import Default
 from ..device import DeviceAttributes, local_devices
 from ..errors import GraphError, InvalidArgumentError, UnimplementedError
 from ..files.wire import to_graph_def
@@ -255,12 +256,12 @@ class Session:
                 session.clear(container)
             session.close()
 
-    def as_default(self) -> _Default:
+    def as_default(self) -> Default:
         """A context in which ``tensor.eval()`` and ``operation.run()`` use this session; it stays open afterwards."""
-        return _Default(self)
+        return Default(self)
 
     def __enter__(self) -> Session:
-        default = _Default(self)
+        default = Default(self)
         default.__enter__()
         self._entered.append(default)
         return self
@@ -291,41 +292,3 @@ def _check_target(target: str) -> None:
     if target:
         raise InvalidArgumentError(f"[Session] target {target!r}: there are no servers here. Fix: leave it out, and "
                                    "start several ranks with mpirun")
-
-
-class _Default:
-    """Makes a session, and its graph, the default on this thread."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def __enter__(self) -> Session:
-        self._graph = self._session.graph.as_default()
-        self._graph.__enter__()
-        _stack.sessions.append(self._session)
-        return self._session
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        _stack.sessions.remove(self._session)
-        self._graph.__exit__(kind, value, trace)
-
-
-class _Stack(threading.local):
-    def __init__(self) -> None:
-        self.sessions: list[Session] = []
-
-
-_stack = _Stack()
-
-
-def get_default_session() -> Session | None:
-    return _stack.sessions[-1] if _stack.sessions else None
-
-
-def default_session(where: str) -> Session:
-    """Raises: GraphError where no session is the default."""
-    session = get_default_session()
-    if session is None:
-        raise GraphError(f"[{where}] no default session. Fix: use `with rf.Session():`, or pass session=")
-    return session

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .. import dtypes
+from ..default_session import default_session
 from ..define import convert_to_tensor
 from ..errors import InvalidArgumentError
 from ..graph import Graph, GraphKeys, get_default_graph
@@ -130,8 +131,6 @@ class Variable:
 
     def load(self, value: Any, session: Any = None) -> None:
         """Sets the value in a session without growing the graph: runs the initializer with `value` fed."""
-        from ..session import default_session
-
         (session or default_session("load()")).run(self._initializer, {self._initial_value: value})
 
     def eval(self, session: Any = None) -> Any:
