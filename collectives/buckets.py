@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ringflow.graph import config
-from ringflow.graph.costs import estimated_seconds
 from ringflow.graph.operation import Operation
 from ringflow.graph.passes import Program
+from ringflow.graph.placement.costs import estimated_seconds
 from ringflow.graph.topology import forward_predecessors, topological_order
 
 from .attach import COLLECTIVE_OPS, always_run, communicator_of

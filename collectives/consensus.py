@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from ringflow.graph.dtypes import resource
 from ringflow.graph.errors import GraphError
+from ringflow.graph.files.text import node_text
 from ringflow.graph.graph import Graph, GraphKeys
 from ringflow.graph.operation import Operation
 from ringflow.graph.passes import Program
-from ringflow.graph.text import node_text
 from ringflow.graph.topology import ancestors, predecessors
 
 from .attach import COLLECTIVE_OPS, OF_SHARDS, collective_ops, communicator_of

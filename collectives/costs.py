@@ -1,8 +1,8 @@
 """What an allreduce costs by its bytes: a model for deciding on buckets (schedule.py), not for reporting.
 
-What operations cost is in graph/costs.py, until `measure` has timed them. The link: latency + bytes * seconds per byte,
-fitted to two sizes once per communicator; all ranks then use the slowest rank's figures, rounded to powers of two, so
-that one machine usually decides alike.
+What operations cost is in graph/placement/costs.py, until `measure` has timed them. The link: latency + bytes *
+seconds per byte, fitted to two sizes once per communicator; all ranks then use the slowest rank's figures, rounded to
+powers of two, so that one machine usually decides alike.
 """
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from ringflow.graph.autodiff.train_step import TrainStep, find_train_step
 from ringflow.graph.dtypes import DType, float32, float64
 from ringflow.graph.errors import GraphError, InvalidArgumentError
 from ringflow.graph.indexed_slices import IndexedSlices
@@ -22,7 +23,6 @@ from ringflow.graph.operation import Operation, Tensor
 from ringflow.graph.ops import gate as gate
 from ringflow.graph.ops.rules import build
 from ringflow.graph.topology import ancestors
-from ringflow.graph.train_step import TrainStep, find_train_step
 
 from . import lane_ops as lane_ops
 from .accumulation import Accumulation

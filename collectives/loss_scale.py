@@ -12,7 +12,7 @@ import numpy as np
 from ringflow.graph.errors import InvalidArgumentError
 from ringflow.graph.operation import Operation, Tensor
 from ringflow.graph.ops.rules import build
-from ringflow.graph.variables import Variable
+from ringflow.graph.state.variables import Variable
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 from ringflow.graph.errors import InvalidArgumentError, UnimplementedError
-from ringflow.graph.fetches import Fetches
 from ringflow.graph.operation import Operation
 from ringflow.graph.passes import Program, extract, optimise
 from ringflow.graph.session import Session
+from ringflow.graph.session.fetches import Fetches
 from ringflow.graph.shapes import TensorShape
 from ringflow.graph.topology import predecessors, topological_order
 

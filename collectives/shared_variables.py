@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 
 from ringflow.graph import config
+from ringflow.graph.autodiff.train_step import TrainStep
 from ringflow.graph.define import attr, define
 from ringflow.graph.dtypes import FIXED
 from ringflow.graph.errors import InvalidArgumentError
@@ -25,7 +26,6 @@ from ringflow.graph.operation import Operation, Tensor, at_site
 from ringflow.graph.ops.rules import first_shape
 from ringflow.graph.passes import Program
 from ringflow.graph.topology import predecessors, topological_order
-from ringflow.graph.train_step import TrainStep
 
 from .attach import COLLECTIVE_OPS, always_run, communicator_of
 from .communicator import Communicator

@@ -28,7 +28,7 @@ from ringflow.graph.operation import Operation, Tensor
 from ringflow.graph.ops.rules import build, ranked
 from ringflow.graph.samples import normal
 from ringflow.graph.shapes import UNKNOWN, TensorShape
-from ringflow.graph.variables import Variable
+from ringflow.graph.state.variables import Variable
 
 from .ops import collective_gather, collective_reduce, next_keys
 

@@ -4,10 +4,14 @@ Here and not beside the definitions (ops/control.py) because topology and passes
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 if TYPE_CHECKING:
+    from .control_flow.cond import Cond
+    from .control_flow.while_loop import Loop
     from .operation import Operation, Tensor
+
+Unit = Union["Operation", "Cond", "Loop"]  # what is differentiated as a whole
 
 SWITCH = frozenset({"Switch", "RefSwitch"})
 MERGE = frozenset({"Merge", "RefMerge"})
@@ -30,3 +34,11 @@ DEAD: Any = _Dead()
 def is_back_edge(t: Tensor, op: Operation) -> bool:
     """Whether the edge from `t` to `op` closes the cycle of a loop: the one kind of cycle there is."""
     return op.op_def.name in MERGE and t.op.op_def.name in NEXT_ITERATION
+
+
+def unit_of(op: Operation) -> Unit:
+    """The cond or loop whose result `op` is; any other operation itself."""
+    if op.type in MERGE or op.type in EXIT:
+        found: Unit = op.graph._units.get(op, op)
+        return found
+    return op

@@ -64,7 +64,7 @@ class Graph:
         self._lock = threading.RLock()  # held while a node is added or changed, and while a session copies nodes
         self._collections: dict[str, list[Any]] = {}
         self._finalized = False
-        self._variable_scope: Any = None  # owned by variable_scope.py
+        self._variable_scope: Any = None  # owned by state/variable_scope.py
         self.seed: int | None = None
         self.gradient_source = ""  # the scope of the last call of gradients(): names the gradients of tensor arrays
         self.version = 0  # grows with every change
@@ -345,7 +345,7 @@ class Graph:
 
     def as_graph_def(self, add_shapes: bool = False) -> Any:
         """This graph as a GraphDef message. `add_shapes`: with the attr ``_output_shapes`` on every node."""
-        from .wire import to_graph_def
+        from .files.wire import to_graph_def
 
         return to_graph_def(self, shapes=add_shapes)
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from .default_session import default_session
 from .device import DeviceSpec
 from .dtypes import DType
 from .errors import Error, GraphError, InvalidArgumentError
@@ -67,8 +68,6 @@ class Tensor:
 
     def eval(self, feed_dict: Any = None, session: Any = None) -> Any:
         """Runs this tensor in `session` or the default session."""
-        from .session import default_session
-
         return (session or default_session("eval()")).run(self, feed_dict)
 
     def __repr__(self) -> str:
@@ -184,8 +183,6 @@ class Operation:
 
     def run(self, feed_dict: Any = None, session: Any = None) -> None:
         """Runs this operation in `session` or the default session."""
-        from .session import default_session
-
         (session or default_session("run()")).run(self, feed_dict)
 
     @property

@@ -10,12 +10,12 @@ from typing import Any
 
 from ringflow import _core
 from ringflow.graph import config as settings, errors
-from ringflow.graph.backend import BACKENDS, Run
 from ringflow.graph.errors import Error
+from ringflow.graph.files.wire import to_graph_def
 from ringflow.graph.operation import Operation
 from ringflow.graph.passes import Program
 from ringflow.graph.run_options import ConfigProto
-from ringflow.graph.wire import to_graph_def
+from ringflow.graph.session.backend import BACKENDS, Run
 
 from . import registry
 

@@ -12,12 +12,12 @@ from typing import Any
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from ringflow.graph.errors import DataLossError, Error, NotFoundError
-from ringflow.graph.flops import flops, num_bytes
+from ringflow.graph.files.graph_file import read_graph_file
+from ringflow.graph.files.wire import import_graph_def, shape_from_proto
 from ringflow.graph.graph import Graph
-from ringflow.graph.graph_file import read_graph_file
 from ringflow.graph.operation import Operation
+from ringflow.graph.placement.flops import flops, num_bytes
 from ringflow.graph.proto import step_stats_pb2
-from ringflow.graph.wire import import_graph_def, shape_from_proto
 
 VARIABLES = ("VariableV2", "Variable", "VarHandleOp")
 

@@ -14,7 +14,7 @@ from ringflow.graph import config
 from ringflow.graph.control_types import CONTROL_FLOW
 from ringflow.graph.dtypes import ALL
 from ringflow.graph.errors import NotFoundError
-from ringflow.graph.op_list import op_list_text, public_ops
+from ringflow.graph.files.op_list import op_list_text, public_ops
 from ringflow.graph.opdef import OPS, OpDef
 from ringflow.kernels import registry
 

@@ -48,6 +48,42 @@ def test_imports_go_only_to_lower_layers(layer):
         assert not above, f"{path.relative_to(ROOT)} imports {sorted(above)}, which lie above {layer}"
 
 
+def _rooms():
+    """The rooms of graph/ in the order that its docstring lists: each may import from those before it."""
+    text = ast.get_docstring(ast.parse((ROOT / "graph" / "__init__.py").read_text()))
+    return re.findall(r"^    (\w+) +\S", text, re.MULTILINE)
+
+
+def _imported_rooms(path, nodes):
+    """The rooms that relative imports among `nodes` name; "" is graph/ itself."""
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = path.relative_to(ROOT / "graph").parts[:-node.level]
+            for name in node.names:
+                parts = (*base, *(node.module or "").split("."), name.name)
+                room = next(part for part in parts if part)
+                yield room if room in _rooms() else ""
+
+
+@pytest.mark.parametrize("room", _rooms())
+def test_rooms_of_the_graph_layer_import_one_way(room):
+    allowed = {"", *_rooms()[: _rooms().index(room) + 1]}
+    for path in (ROOT / "graph" / room).rglob("*.py"):
+        below = set(_imported_rooms(path, ast.walk(ast.parse(path.read_text())))) - allowed
+        assert not below, f"{path.relative_to(ROOT)} imports {sorted(below)}, listed below {room} in graph/__init__.py"
+
+
+def test_what_a_graph_is_needs_no_room():
+    for path in (ROOT / "graph").glob("*.py"):
+        if path.name not in ("__init__.py", "api.py"):  # what a method imports when it is called is not counted
+            rooms = set(_imported_rooms(path, ast.parse(path.read_text()).body)) - {""}
+            assert not rooms, f"{path.relative_to(ROOT)} imports {sorted(rooms)}"
+
+
+def test_every_room_of_the_graph_layer_is_listed():
+    assert sorted(_rooms()) == sorted(p.parent.name for p in (ROOT / "graph").glob("*/__init__.py"))
+
+
 @pytest.mark.parametrize("folder", CPP_ALLOWED)
 def test_cpp_includes_go_only_to_lower_folders(folder):
     for path in (ROOT / "csrc" / folder).glob("*.*"):

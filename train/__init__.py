@@ -1,6 +1,9 @@
 """The training layer: optimizers, learning rates and the global step, under TensorFlow 1's names (``rf.train``)."""
-from ringflow.graph.graph_file import write_graph as write_graph
-from ringflow.graph.meta_graph import export_meta_graph as export_meta_graph, import_meta_graph as import_meta_graph
+from ringflow.graph.files.graph_file import write_graph as write_graph
+from ringflow.graph.files.meta_graph import (
+    export_meta_graph as export_meta_graph,
+    import_meta_graph as import_meta_graph,
+)
 from ringflow.graph.proto.example_pb2 import (
     BytesList as BytesList,
     Example as Example,

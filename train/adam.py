@@ -13,8 +13,8 @@ from ringflow.graph.indexed_slices import IndexedSlices
 from ringflow.graph.operation import Operation, Tensor
 from ringflow.graph.ops.core import group
 from ringflow.graph.ops.rules import build
-from ringflow.graph.resource_variables import ResourceVariable
-from ringflow.graph.variables import Variable
+from ringflow.graph.state.resource_variables import ResourceVariable
+from ringflow.graph.state.variables import Variable
 
 from .optimizer import Optimizer
 

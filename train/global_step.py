@@ -4,8 +4,8 @@ from __future__ import annotations
 import numpy as np
 from ringflow.graph.errors import AlreadyExistsError, GraphError
 from ringflow.graph.graph import Graph, GraphKeys, get_default_graph
-from ringflow.graph.variable_scope import get_variable
-from ringflow.graph.variables import Variable
+from ringflow.graph.state.variable_scope import get_variable
+from ringflow.graph.state.variables import Variable
 
 
 def get_global_step(graph: Graph | None = None) -> Variable | None:

@@ -6,7 +6,7 @@ from typing import Any
 from ringflow.graph.indexed_slices import IndexedSlices
 from ringflow.graph.operation import Tensor
 from ringflow.graph.ops.rules import build
-from ringflow.graph.variables import Variable
+from ringflow.graph.state.variables import Variable
 
 from .optimizer import Optimizer
 

@@ -21,9 +21,9 @@ from ringflow.graph.errors import InvalidArgumentError
 from ringflow.graph.graph import GraphKeys
 from ringflow.graph.operation import Operation, Tensor
 from ringflow.graph.ops.shape_ops import size as size_of
-from ringflow.graph.queues import FIFOQueue, PaddingFIFOQueue, QueueBase, RandomShuffleQueue
 from ringflow.graph.shapes import TensorShape
 from ringflow.graph.sparse_tensor import SparseTensor
+from ringflow.graph.state.queues import FIFOQueue, PaddingFIFOQueue, QueueBase, RandomShuffleQueue
 
 from .queue_runner import QueueRunner, add_queue_runner
 from .summary import scalar

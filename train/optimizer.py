@@ -12,18 +12,18 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from ringflow.graph.autodiff.gradients import gradients
+from ringflow.graph.autodiff.train_step import TrainStep
 from ringflow.graph.define import convert_to_tensor
 from ringflow.graph.dtypes import DType
 from ringflow.graph.errors import InvalidArgumentError
-from ringflow.graph.gradients import gradients
 from ringflow.graph.graph import Graph, GraphKeys, get_default_graph
 from ringflow.graph.indexed_slices import IndexedSlices
 from ringflow.graph.opdef import OPS
 from ringflow.graph.operation import Operation, Tensor
 from ringflow.graph.ops.rules import build
-from ringflow.graph.resource_variables import ResourceVariable
-from ringflow.graph.train_step import TrainStep
-from ringflow.graph.variables import Variable
+from ringflow.graph.state.resource_variables import ResourceVariable
+from ringflow.graph.state.variables import Variable
 
 
 class Optimizer:

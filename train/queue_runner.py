@@ -20,12 +20,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from ringflow.graph import errors
+from ringflow.graph.default_session import default_session
+from ringflow.graph.files.meta_graph import register
 from ringflow.graph.graph import GraphKeys, get_default_graph
-from ringflow.graph.meta_graph import register
 from ringflow.graph.operation import Operation
 from ringflow.graph.proto import meta_graph_pb2 as pb
-from ringflow.graph.queues import QueueBase
-from ringflow.graph.session import Session, default_session
+from ringflow.graph.session import Session
+from ringflow.graph.state.queues import QueueBase
 
 from .coordinator import Coordinator
 

@@ -13,7 +13,7 @@ from ringflow.graph.indexed_slices import IndexedSlices
 from ringflow.graph.operation import Tensor
 from ringflow.graph.ops.core import group
 from ringflow.graph.ops.rules import build
-from ringflow.graph.variables import Variable
+from ringflow.graph.state.variables import Variable
 
 from .optimizer import Optimizer
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ringflow.graph.autodiff.train_step import TrainStep, find_train_step
 from ringflow.graph.errors import GraphError, InvalidArgumentError
 from ringflow.graph.indexed_slices import IndexedSlices
 from ringflow.graph.operation import Operation, Tensor
+from ringflow.graph.state.variables import Variable
 from ringflow.graph.topology import ancestors
-from ringflow.graph.train_step import TrainStep, find_train_step
-from ringflow.graph.variables import Variable
 
 from ..attach import use_communicator
 from ..communicator import Communicator

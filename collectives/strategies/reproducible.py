@@ -14,15 +14,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from ringflow.graph.autodiff.train_step import TrainStep
 from ringflow.graph.dtypes import FLOATS
 from ringflow.graph.errors import GraphError, InvalidArgumentError
 from ringflow.graph.graph import Graph, GraphKeys
 from ringflow.graph.indexed_slices import IndexedSlices
 from ringflow.graph.operation import Operation, Tensor
 from ringflow.graph.ops.rules import build
+from ringflow.graph.state.variables import Variable
 from ringflow.graph.topology import ancestors, topological_order
-from ringflow.graph.train_step import TrainStep
-from ringflow.graph.variables import Variable
 
 from ..communicator import Communicator
 from ..exact import MOST_SHARDS

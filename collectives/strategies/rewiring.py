@@ -4,14 +4,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from ringflow.graph.autodiff.train_step import TrainStep
 from ringflow.graph.errors import GraphError
 from ringflow.graph.graph import Graph, GraphKeys
 from ringflow.graph.indexed_slices import IndexedSlices
 from ringflow.graph.operation import Operation, Tensor
 from ringflow.graph.ops.core import group
 from ringflow.graph.ops.rules import build
-from ringflow.graph.train_step import TrainStep
-from ringflow.graph.variables import Variable
+from ringflow.graph.state.variables import Variable
 
 from ..ops import collective_bcast, next_keys
 

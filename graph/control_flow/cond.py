@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import dtypes, nest
-from ..backward import unit_of
+from ..control_types import unit_of
 from ..define import convert_to_tensor
 from ..errors import InvalidArgumentError
 from ..graph import Graph, get_default_graph

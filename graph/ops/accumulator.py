@@ -15,11 +15,11 @@ from ..define import Array, define
 from ..dtypes import NUMBERS
 from ..errors import InvalidArgumentError
 from ..interpreter import State
+from ..interpreter.waiting import Attempt, Waiting
 from ..opdef import attr
 from ..operation import Operation, Tensor
 from ..samples import Made, normal
 from ..shapes import UNKNOWN, TensorShape
-from ..waiting import Attempt, Waiting
 from .rules import scalar_shape
 
 _USE: dict[str, Any] = {"stateful": True, "differentiable": False}

@@ -14,11 +14,11 @@ from ..define import Array, define
 from ..dtypes import FIXED
 from ..errors import CancelledError, InvalidArgumentError, OutOfRangeError
 from ..interpreter import State
+from ..interpreter.waiting import Attempt, Waiting
 from ..opdef import attr
 from ..operation import Operation, Tensor
 from ..samples import Made, normal
 from ..shapes import SCALAR, UNKNOWN, TensorShape
-from ..waiting import Attempt, Waiting
 from .rules import scalar_shape
 
 _USE: dict[str, Any] = {"stateful": True, "differentiable": False}

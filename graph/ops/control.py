@@ -5,7 +5,7 @@ of the frame; the cycle closes at a Merge of Enter and NextIteration. A value th
 receives one does not run and passes death on, until a Merge finds another input alive.
 
 The references say what an op does with values; when it runs, and in which frame and iteration, is the executor's affair
-(interpreter_frames.py). Semantics: Yu et al., Dynamic Control Flow in Large-Scale Machine Learning (EuroSys 2018).
+(interpreter/frames.py). Semantics: Yu et al., Dynamic Control Flow in Large-Scale Machine Learning (EuroSys 2018).
 """
 from __future__ import annotations
 

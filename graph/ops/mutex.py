@@ -8,9 +8,9 @@ from typing import Any
 
 from ..define import define
 from ..interpreter import State
+from ..interpreter.waiting import Attempt, Waiting
 from ..operation import Operation, Tensor
 from ..samples import Made
-from ..waiting import Attempt, Waiting
 from .rules import scalar_shape
 
 _USE: dict[str, Any] = {"stateful": True, "differentiable": False}

@@ -1,4 +1,4 @@
-"""Serialized examples into tensors. graph/parsing.py has what users call; docs/input.md tells how to use it."""
+"""Serialized examples into tensors. What users call is in graph/functions/parsing.py; how, in docs/input.md."""
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -16,11 +16,11 @@ from ..define import Array, define
 from ..dtypes import DType
 from ..errors import InvalidArgumentError
 from ..interpreter import State
+from ..interpreter.waiting import Attempt
 from ..opdef import attr
 from ..operation import Operation, Tensor
 from ..samples import Made, normal
 from ..shapes import SCALAR, UNKNOWN, TensorShape
-from ..waiting import Attempt
 from .queue_reference import Queue, fifo, least_first, shuffled
 from .rules import scalar_shape
 

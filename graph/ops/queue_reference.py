@@ -10,8 +10,8 @@ from ..define import Array
 from ..dtypes import DType
 from ..errors import CancelledError, InvalidArgumentError, OutOfRangeError
 from ..interpreter import State
+from ..interpreter.waiting import Attempt, Waiting
 from ..shapes import TensorShape
-from ..waiting import Attempt, Waiting
 
 Element = tuple[Any, ...]  # (when it came, array of component 0, ...)
 ENQUEUE, DEQUEUE = 0, 1

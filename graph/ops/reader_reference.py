@@ -9,11 +9,11 @@ import numpy as np
 
 from ..errors import Error, InvalidArgumentError, OutOfRangeError, UnimplementedError
 from ..interpreter import State
+from ..interpreter.waiting import Attempt
 from ..io.files import read_file
 from ..io.record import open_input, records
 from ..operation import Operation
 from ..proto.example_pb2 import ReaderBaseState
-from ..waiting import Attempt
 from .queue_reference import DEQUEUE, Queue
 
 Record = tuple[str, bytes]

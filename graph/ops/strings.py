@@ -10,9 +10,9 @@ import numpy as np
 from ..define import Array, attr, define
 from ..dtypes import NUMBERS, DType, float32, float64, int8, int16, int32, int64, string, uint8, uint16
 from ..errors import InvalidArgumentError
-from ..farmhash import fingerprint64
 from ..operation import Operation, Tensor
 from ..shapes import UNKNOWN, TensorShape
+from .farmhash import fingerprint64
 from .rules import first_shape, ranked, scalar_shape
 
 _RAW = (float32, float64, int32, uint8, int16, int8, int64, uint16)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..costs import Costs
 from ..device import Device
 from ..errors import InternalError
+from ..placement.costs import Costs
 from ..run_options import GraphOptions
 from . import (
     broadcasts,
@@ -30,7 +30,6 @@ from . import (
     verify,
     views,
 )
-from .dump import dumper
 from .partition import partition
 from .place import log_placement, place
 from .program import Partition, Program, extract, unfit_feed
@@ -95,5 +94,5 @@ def split(program: Program, devices: Sequence[Device], options: GraphOptions, co
         program.parts = parts
 
 
-__all__ = ["OPTIONAL", "PASSES", "Partition", "Program", "dumper", "extract", "log_placement", "optimise", "place",
+__all__ = ["OPTIONAL", "PASSES", "Partition", "Program", "extract", "log_placement", "optimise", "place",
            "register", "split", "unfit_feed"]

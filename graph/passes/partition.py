@@ -25,7 +25,7 @@ from ..control_types import ENTER, SWITCH
 from ..device import Device
 from ..errors import InternalError
 from ..operation import Operation, Tensor
-from ..placement import EVERYWHERE
+from ..placement.search import EVERYWHERE
 from ..places import find_places
 from ..topology import predecessors, topological_order
 from .program import Partition, Program

@@ -4,7 +4,7 @@ What must stay together is found first (union-find): nodes colocated by name (`_
 who hold them, loops and conditionals (but for what names a device of its own), gates with what they hold back,
 collectives (one order between ranks needs one device), shape questions with what they ask about, fetches with what they
 fetch, and a lone source with its only reader. Each group may go where its device names allow and kernels exist; among
-these, placement.py decides by costs. With a single device there is nothing to decide, only names to check.
+these, placement/search.py decides by costs. With a single device there is nothing to decide, only names to check.
 """
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from ..control_types import ENTER, EXIT, MERGE, SWITCH, is_back_edge
-from ..costs import Costs
 from ..device import Device, DeviceSpec, names_of
 from ..errors import Error, InvalidArgumentError
 from ..operation import Operation, at_site
-from ..placement import best, problem
+from ..placement.costs import Costs
+from ..placement.search import best, problem
 from .program import Program
 
 Supports = Callable[[Operation, str], bool]  # (operation, device type) -> whether there is a kernel

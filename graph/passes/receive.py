@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..control_types import ENTER
-from ..costs import Costs
 from ..operation import Operation
 from ..ops.transfer import key_of
+from ..placement.costs import Costs
 from ..places import find_places
 from ..topology import topological_order
 from .partition import Partition

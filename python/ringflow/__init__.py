@@ -22,17 +22,13 @@ from ringflow.collectives import (
     rank as rank,
     size as size,
 )
-from ringflow.graph import (
-    app as app,
-    errors as errors,
-    graph_util as graph_util,
-    initializers as initializers,
-    losses as losses,
-    nn as nn,
-    profiler as profiler,
-)
+from ringflow.graph import app as app, errors as errors
 from ringflow.graph.api import *  # noqa: F403
 from ringflow.graph.app import flags as flags
+from ringflow.graph.files import graph_util as graph_util
+from ringflow.graph.nn import losses as losses, nn as nn
+from ringflow.graph.session import profiler as profiler
+from ringflow.graph.state import initializers as initializers
 from ringflow.kernels import python_io as python_io
 from ringflow.train import summary as summary
 from ringflow.version import __version__ as __version__

@@ -7,8 +7,8 @@ import ringflow as rf
 from ringflow.collectives import buckets, loopback, report
 from ringflow.collectives.costs import Link, link_of
 from ringflow.collectives.schedule import boundaries, fixed, timeline
-from ringflow.graph.costs import estimated_seconds
 from ringflow.graph.errors import InvalidArgumentError, UnimplementedError
+from ringflow.graph.placement.costs import estimated_seconds
 
 
 def end_of(ends, ready, sizes, link):

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import ringflow as rf
 from ringflow.graph.errors import InvalidArgumentError
+from ringflow.graph.files.wire import import_graph_def
 from ringflow.graph.opdef import OPS
-from ringflow.graph.wire import import_graph_def
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 import ringflow as rf
-from ringflow.graph import initializers as init
+from ringflow.graph.state import initializers as init
 
 
 def value(initializer, shape, dtype=None):

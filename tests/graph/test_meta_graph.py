@@ -4,8 +4,8 @@ import os
 import numpy as np
 import pytest
 import ringflow as rf
-from ringflow.graph import graph_file, meta_graph
 from ringflow.graph.errors import DataLossError, InvalidArgumentError, NotFoundError
+from ringflow.graph.files import graph_file, meta_graph
 from ringflow.graph.graph import GraphKeys
 
 

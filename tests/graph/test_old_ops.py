@@ -2,10 +2,10 @@
 import numpy as np
 import pytest
 import ringflow as rf
-from ringflow.graph.old_ops import SPELLINGS
+from ringflow.graph.files.old_ops import SPELLINGS
+from ringflow.graph.files.wire import attr_to_proto
 from ringflow.graph.opdef import OPS
 from ringflow.graph.proto import graph_pb2 as pb
-from ringflow.graph.wire import attr_to_proto
 
 RNG = np.random.default_rng(3)
 IMAGE = RNG.standard_normal((2, 3, 3, 2)).astype(np.float32)

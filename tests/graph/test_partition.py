@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import ringflow as rf
 from hypothesis import HealthCheck, given, settings, strategies as st
-from ringflow.graph.costs import Costs
 from ringflow.graph.device import Device, DeviceSpec, local_devices
+from ringflow.graph.files.text import node_text
 from ringflow.graph.graph import Graph
 from ringflow.graph.interpreter import Interpreter, State
 from ringflow.graph.opdef import OPS
@@ -15,7 +15,7 @@ from ringflow.graph.operation import Operation
 from ringflow.graph.ops.transfer import key_of
 from ringflow.graph.passes import extract, optimise, place, receive
 from ringflow.graph.passes.partition import partition
-from ringflow.graph.text import node_text
+from ringflow.graph.placement.costs import Costs
 
 from .random_graphs import random_graph
 

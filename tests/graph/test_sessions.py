@@ -4,8 +4,9 @@ import threading
 import numpy as np
 import pytest
 import ringflow as rf
+from ringflow.graph.default_session import get_default_session
 from ringflow.graph.errors import FailedPreconditionError, GraphError, InvalidArgumentError
-from ringflow.graph.session import BACKENDS, get_default_session
+from ringflow.graph.session import BACKENDS
 
 
 @pytest.fixture(params=sorted(BACKENDS))

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 import ringflow as rf
 from ringflow.graph import passes
-from ringflow.graph.flops import products
 from ringflow.graph.passes import views
 from ringflow.graph.passes.program import extract
+from ringflow.graph.placement.flops import products
 
 BATCH, TIME, HEADS, WIDTH = 3, 7, 4, 5
 

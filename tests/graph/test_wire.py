@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 import ringflow as rf
-from ringflow.graph import wire
 from ringflow.graph.errors import AlreadyExistsError, DataLossError, Error, InvalidArgumentError, NotFoundError
+from ringflow.graph.files import wire
 from ringflow.graph.proto import graph_pb2 as pb
 
 

@@ -197,8 +197,8 @@ def test_a_plan_is_placed_again_by_measured_times(capfd):
 
 def test_the_partition_of_a_graph_cannot_run_alone():
     from ringflow import _core
+    from ringflow.graph.files.wire import to_graph_def
     from ringflow.graph.graph import Graph
-    from ringflow.graph.wire import to_graph_def
 
     alone = Graph()
     attrs = {"tensor_type": rf.float32, "tensor_name": "t", "send_device": "a", "recv_device": "b",

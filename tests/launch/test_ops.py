@@ -5,7 +5,7 @@ import pathlib
 import pytest
 from google.protobuf import text_format
 from ringflow import _core
-from ringflow.graph.op_list import op_list, op_list_text, public_ops
+from ringflow.graph.files.op_list import op_list, op_list_text, public_ops
 from ringflow.graph.opdef import OPS
 from ringflow.graph.proto import graph_pb2 as pb
 from ringflow.launch import cli

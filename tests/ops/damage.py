@@ -10,8 +10,8 @@ import sys
 
 import numpy as np
 from ringflow import _core
+from ringflow.graph.files.wire import to_graph_def
 from ringflow.graph.graph import Graph
-from ringflow.graph.wire import to_graph_def
 
 from .op_cases import base_cases, source_nodes
 

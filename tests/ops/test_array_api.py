@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 import ringflow as rf
-from ringflow.graph.gradients import gradients
+from ringflow.graph.autodiff.gradients import gradients
 from ringflow.graph.indexed_slices import IndexedSlices
 from ringflow.graph.ops import api
 

@@ -7,7 +7,7 @@ import pytest
 import ringflow as rf
 from ringflow.graph import ops
 
-MODULES = ["ringflow.graph.neural", "ringflow.graph.nest",
+MODULES = ["ringflow.graph.nn.neural", "ringflow.graph.nest",
            *(f"ringflow.graph.control_flow.{name}" for name in ("cond", "case", "while_loop")),
            *(f"ringflow.graph.ops.{m.name}" for m in pkgutil.iter_modules(ops.__path__))]
 

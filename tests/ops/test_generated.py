@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import ringflow as rf
 from ringflow.graph import dtypes
-from ringflow.graph.gradients import gradients
+from ringflow.graph.autodiff.gradients import gradients
+from ringflow.graph.files.wire import import_graph_def, to_graph_def
 from ringflow.graph.graph import Graph
 from ringflow.graph.indexed_slices import IndexedSlices
 from ringflow.graph.interpreter import evaluate
 from ringflow.graph.session import BACKENDS, Session
 from ringflow.graph.shapes import TensorShape
-from ringflow.graph.wire import import_graph_def, to_graph_def
 
 from .op_cases import FED_BY_RUNS, OUR_OPS, all_cases, as_plain, base_cases, names_variable, source_nodes
 

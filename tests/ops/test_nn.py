@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 import ringflow as rf
-from ringflow.graph import nn
 from ringflow.graph.errors import InvalidArgumentError
+from ringflow.graph.nn import nn as nn
 from ringflow.graph.session import BACKENDS
 
 RNG = np.random.default_rng(6)

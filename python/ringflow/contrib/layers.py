@@ -2,9 +2,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from ringflow.graph.initializers import Initializer, glorot_normal_initializer, glorot_uniform_initializer
 from ringflow.graph.operation import Tensor
 from ringflow.graph.ops.reduce import l2_loss
+from ringflow.graph.state.initializers import Initializer, glorot_normal_initializer, glorot_uniform_initializer
 
 
 def xavier_initializer(uniform: bool = True, seed: int | None = None, dtype: Any = "float32") -> Initializer:

@@ -1,0 +1,1 @@
+"""What keeps its value from run to run, as users hold it: variables, queues, readers, accumulators, tensor arrays."""
