@@ -4,13 +4,9 @@ import pytest
 import ringflow as rf
 from ringflow.graph.errors import InvalidArgumentError
 
+pytestmark = pytest.mark.usefixtures("session")
+
 X = np.arange(24.0).reshape(2, 3, 4)
-
-
-@pytest.fixture(autouse=True)
-def session():
-    with rf.Graph().as_default() as g, rf.Session(graph=g) as s:
-        yield s
 
 
 def test_ranges_matrices_and_masks(session):

@@ -6,11 +6,7 @@ from ringflow.graph.errors import InvalidArgumentError
 from ringflow.graph.files.wire import import_graph_def
 from ringflow.graph.opdef import OPS
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with rf.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from ringflow.graph.passes import extract, place
 CPU0 = "/job:localhost/replica:0/task:0/device:CPU:0"
 CPU1 = "/job:localhost/replica:0/task:0/device:CPU:1"
 
+pytestmark = pytest.mark.usefixtures("graph")
+
 
 @pytest.fixture(autouse=True)
-def graph(monkeypatch):
+def one_rank(monkeypatch):
     for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID", "RANK"):
         monkeypatch.delenv(name, raising=False)
-    with rf.Graph().as_default() as g:
-        yield g
 
 
 # ---- names

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import ringflow as rf
 from ringflow.graph.errors import InvalidArgumentError
-from ringflow.graph.session import BACKENDS
+
+pytestmark = pytest.mark.usefixtures("session")
 
 LENGTHS = [4, 1, 3]
 DATA = np.random.default_rng(3).standard_normal((3, 4, 5))
@@ -12,12 +13,6 @@ CELL = {
     "lstm": lambda: rf.nn.rnn_cell.LSTMCell(4, use_peepholes=True, num_proj=3),
     "stack": lambda: rf.nn.rnn_cell.MultiRNNCell([rf.nn.rnn_cell.BasicLSTMCell(3), rf.nn.rnn_cell.GRUCell(2)]),
 }
-
-
-@pytest.fixture(autouse=True, params=sorted(BACKENDS))
-def session(request):
-    with rf.Graph().as_default() as g, rf.Session(graph=g, backend=request.param) as s:
-        yield s
 
 
 def close(session, a, b, feeds=None):

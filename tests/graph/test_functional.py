@@ -3,15 +3,10 @@ import numpy as np
 import pytest
 import ringflow as rf
 from ringflow.graph.errors import InvalidArgumentError
-from ringflow.graph.session import BACKENDS
+
+pytestmark = pytest.mark.usefixtures("session")
 
 X = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 7.0]])
-
-
-@pytest.fixture(autouse=True, params=sorted(BACKENDS))
-def session(request):
-    with rf.Graph().as_default() as g, rf.Session(graph=g, backend=request.param) as s:
-        yield s
 
 
 def test_map_fn_over_rows_of_a_length_that_only_the_run_knows(session):

@@ -4,12 +4,7 @@ import pytest
 import ringflow as rf
 from ringflow.graph.errors import InvalidArgumentError
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    g = rf.Graph()
-    with g.as_default():
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def run(fetches, feeds=None, init=False):

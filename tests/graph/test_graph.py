@@ -4,12 +4,7 @@ import pytest
 import ringflow as rf
 from ringflow.graph.errors import GraphError, InvalidArgumentError, NotFoundError
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    g = rf.Graph()
-    with g.as_default():
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def test_names_are_made_unique_within_scopes():

@@ -6,12 +6,7 @@ from ringflow.graph import dtypes
 from ringflow.graph.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from ringflow.graph.opdef import OPS
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    graph = rf.Graph()
-    with graph.as_default():
-        yield graph
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def run_file(graph_def, fetches, feeds):

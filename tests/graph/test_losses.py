@@ -4,14 +4,10 @@ import pytest
 import ringflow as rf
 from ringflow.graph.errors import InvalidArgumentError
 
+pytestmark = pytest.mark.usefixtures("session")
+
 RNG = np.random.default_rng(5)
 Z, Y = RNG.integers(0, 2, (4, 3)).astype(np.float64), RNG.uniform(0.1, 0.9, (4, 3))
-
-
-@pytest.fixture(autouse=True)
-def session():
-    with rf.Graph().as_default() as g, rf.Session(graph=g) as s:
-        yield s
 
 
 def log_softmax(x):

@@ -4,13 +4,9 @@ import pytest
 import ringflow as rf
 from ringflow.graph.errors import InvalidArgumentError
 
+pytestmark = pytest.mark.usefixtures("session")
+
 X = np.array([-40.0, -1.5, 0.0, 0.5, 3.0])
-
-
-@pytest.fixture(autouse=True)
-def session():
-    with rf.Graph().as_default() as g, rf.Session(graph=g) as s:
-        yield s
 
 
 def test_activations_and_weighted_entropy(session):

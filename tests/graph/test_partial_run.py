@@ -12,11 +12,10 @@ from ringflow.graph.errors import CancelledError, GraphError, InvalidArgumentErr
 
 
 @pytest.fixture(params=[1, 2], ids=["one device", "two devices"])
-def session(request):
-    with rf.Graph().as_default() as g:
-        with rf.Session(graph=g, config=rf.ConfigProto(device_count={"CPU": request.param},
-                                                             allow_soft_placement=True)) as s:
-            yield s
+def session(graph, request):
+    config = rf.ConfigProto(device_count={"CPU": request.param}, allow_soft_placement=True)
+    with rf.Session(graph=graph, config=config) as s:
+        yield s
 
 
 def three():

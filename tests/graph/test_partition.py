@@ -19,11 +19,7 @@ from ringflow.graph.placement.costs import Costs
 
 from .random_graphs import random_graph
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with rf.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def cpus(n):

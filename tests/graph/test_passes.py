@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 import ringflow as rf
-from ringflow.graph import passes, session as session_module
+from ringflow.graph import passes
 from ringflow.graph.errors import InternalError
 from ringflow.graph.opdef import OPS
 from ringflow.graph.passes import cse, dead, fold, order, simplify
@@ -10,12 +10,7 @@ from ringflow.graph.passes.program import extract
 from ringflow.graph.passes.verify import verify
 from ringflow.graph.shapes import TensorShape
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    g = rf.Graph()
-    with g.as_default():
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def program(fetches, feeds=(), shapes=(), targets=()):
@@ -165,14 +160,6 @@ def test_simplify_is_registered_and_names_are_unique():
 
 
 # ---- what a read means, with and without the passes that drop nodes
-@pytest.fixture(params=["reference", "cpp"])
-def session(graph, request):
-    if request.param not in session_module.BACKENDS:
-        pytest.skip("ringflow._core is not built")
-    with rf.Session(graph=graph, backend=request.param) as s:
-        yield s
-
-
 def test_a_read_stays_the_value_that_it_was(session):
     v = rf.Variable([1.0, 2.0])
     old = rf.reshape(v.value(), [2, 1])

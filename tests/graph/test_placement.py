@@ -13,14 +13,10 @@ from ringflow.graph.placement.costs import Costs, from_steps
 
 from .random_graphs import random_graph
 
+pytestmark = pytest.mark.usefixtures("graph")
+
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None,
                     suppress_health_check=list(HealthCheck))
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with rf.Graph().as_default() as g:
-        yield g
 
 
 def cpus(n):

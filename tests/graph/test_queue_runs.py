@@ -5,15 +5,8 @@ import threading
 import numpy as np
 import pytest
 import ringflow as rf
-from ringflow.graph.session import BACKENDS
 
 from .in_thread import InThread
-
-
-@pytest.fixture(params=sorted(BACKENDS))
-def session(request):
-    with rf.Graph().as_default() as graph, rf.Session(graph=graph, backend=request.param) as session:
-        yield session
 
 
 # ---- threads

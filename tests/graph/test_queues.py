@@ -4,15 +4,8 @@ import time
 import numpy as np
 import pytest
 import ringflow as rf
-from ringflow.graph.session import BACKENDS
 
 from .in_thread import InThread
-
-
-@pytest.fixture(params=sorted(BACKENDS))
-def session(request):
-    with rf.Graph().as_default() as graph, rf.Session(graph=graph, backend=request.param) as session:
-        yield session
 
 
 # ---- the table: what TensorFlow does, line by line

@@ -2,17 +2,9 @@
 import numpy as np
 import pytest
 import ringflow as rf
-from ringflow.graph.session import BACKENDS
 
 RNG = np.random.default_rng(5)
 X, Y = RNG.standard_normal((16, 3)).astype(np.float32), RNG.standard_normal((16, 2)).astype(np.float32)
-
-
-@pytest.fixture(params=sorted(BACKENDS))
-def session(request):
-    graph = rf.Graph()
-    with graph.as_default(), rf.Session(graph=graph, backend=request.param) as s:
-        yield s
 
 
 def test_assign_methods_return_the_new_value(session):

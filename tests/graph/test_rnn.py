@@ -4,14 +4,10 @@ import pytest
 import ringflow as rf
 from ringflow.graph.errors import InvalidArgumentError
 
+pytestmark = pytest.mark.usefixtures("session")
+
 LENGTHS = [4, 1, 3]
 DATA = np.random.default_rng(3).standard_normal((3, 4, 5))
-
-
-@pytest.fixture(autouse=True)
-def session():
-    with rf.Graph().as_default() as g, rf.Session(graph=g) as s:
-        yield s
 
 
 def sigmoid(x):

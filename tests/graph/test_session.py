@@ -9,13 +9,6 @@ from ringflow.graph.errors import FailedPreconditionError, GraphError, InvalidAr
 from ringflow.graph.session import BACKENDS
 
 
-@pytest.fixture(params=sorted(BACKENDS))
-def session(request):
-    g = rf.Graph()
-    with g.as_default(), rf.Session(graph=g, backend=request.param) as s:
-        yield s
-
-
 def test_fetches_come_back_in_their_structure(session):
     a, b = rf.constant(1.0, name="a"), rf.constant([2.0, 3.0], name="b")
     Pair = collections.namedtuple("Pair", "first second")

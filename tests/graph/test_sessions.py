@@ -9,13 +9,6 @@ from ringflow.graph.errors import FailedPreconditionError, GraphError, InvalidAr
 from ringflow.graph.session import BACKENDS
 
 
-@pytest.fixture(params=sorted(BACKENDS))
-def session(request):
-    g = rf.Graph()
-    with g.as_default(), rf.Session(graph=g, backend=request.param) as s:
-        yield s
-
-
 # ---- containers
 def test_clearing_a_container_forgets_its_variables_only(session):
     with rf.container("kept"):

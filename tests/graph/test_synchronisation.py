@@ -5,15 +5,8 @@ import numpy as np
 import pytest
 import ringflow as rf
 from ringflow.graph import ops
-from ringflow.graph.session import BACKENDS
 
 from .test_queues import InThread
-
-
-@pytest.fixture(params=sorted(BACKENDS))
-def session(request):
-    with rf.Graph().as_default() as graph, rf.Session(graph=graph, backend=request.param) as session:
-        yield session
 
 
 # ---- accumulators

@@ -4,11 +4,7 @@ import pytest
 import ringflow as rf
 from ringflow.graph.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 
-
-@pytest.fixture(autouse=True)
-def session():
-    with rf.Graph().as_default() as g, rf.Session(graph=g) as s:
-        yield s
+pytestmark = pytest.mark.usefixtures("session")
 
 
 def test_initial_values_from_arrays_tensors_and_functions(session):

@@ -5,23 +5,10 @@ import numpy as np
 import pytest
 import ringflow as rf
 from ringflow.graph.errors import InvalidArgumentError
-from ringflow.graph.session import BACKENDS
+
+pytestmark = pytest.mark.usefixtures("graph")
 
 Pair = namedtuple("Pair", "a b")
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with rf.Graph().as_default() as g:
-        yield g
-
-
-@pytest.fixture(params=["reference", "cpp"])
-def session(graph, request):
-    if request.param not in BACKENDS:
-        pytest.skip("ringflow._core is not built")
-    with rf.Session(graph=graph, backend=request.param) as s:
-        yield s
 
 
 def test_the_graph_has_tensorflows_form(graph):

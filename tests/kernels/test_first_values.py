@@ -8,8 +8,8 @@ import ringflow as rf
 
 
 @pytest.fixture
-def session():
-    with rf.Graph().as_default(), rf.Session(backend="cpp") as session:
+def session(graph):
+    with rf.Session(graph=graph, backend="cpp") as session:
         yield session
 
 

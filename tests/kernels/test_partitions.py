@@ -14,11 +14,7 @@ from ringflow.graph.errors import CancelledError, DeadlineExceededError, Invalid
 
 from tests.graph.random_graphs import random_graph
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with rf.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def several(n=2, **options):

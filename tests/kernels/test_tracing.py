@@ -10,8 +10,8 @@ FULL = rf.RunOptions(trace_level=rf.RunOptions.FULL_TRACE)
 
 
 @pytest.fixture
-def session():
-    with rf.Graph().as_default(), rf.Session() as session:
+def session(graph):
+    with rf.Session(graph=graph) as session:
         yield session
 
 

@@ -6,18 +6,14 @@ from ringflow.graph.autodiff.gradients import gradients
 from ringflow.graph.indexed_slices import IndexedSlices
 from ringflow.graph.ops import api
 
+pytestmark = pytest.mark.usefixtures("graph")
+
 X = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
 
 
 def run(fetches, feeds=None):
     with rf.Session(backend="reference") as session:
         return session.run(fetches, feeds)
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with rf.Graph().as_default() as g:
-        yield g
 
 
 KEYS = [0, -1, (1, 2), (slice(None), 1), (slice(0, 2), slice(2, 0, -1)), Ellipsis, (Ellipsis, 3),

@@ -4,16 +4,8 @@ import pytest
 import ringflow as rf
 from ringflow.graph.errors import InvalidArgumentError, NotFoundError
 from ringflow.graph.ops import api as ops, core, reductions
-from ringflow.graph.session import BACKENDS
 
 RNG = np.random.default_rng(5)
-
-
-@pytest.fixture(params=sorted(BACKENDS))
-def session(request):
-    g = rf.Graph()
-    with g.as_default(), rf.Session(graph=g, backend=request.param) as s:
-        yield s
 
 
 def f32(*shape):

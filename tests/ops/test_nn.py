@@ -4,16 +4,8 @@ import pytest
 import ringflow as rf
 from ringflow.graph.errors import InvalidArgumentError
 from ringflow.graph.nn import nn as nn
-from ringflow.graph.session import BACKENDS
 
 RNG = np.random.default_rng(6)
-
-
-@pytest.fixture(params=sorted(BACKENDS))
-def session(request):
-    g = rf.Graph()
-    with g.as_default(), rf.Session(graph=g, backend=request.param) as s:
-        yield s
 
 
 def log_softmax(x):

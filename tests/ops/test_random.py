@@ -4,11 +4,7 @@ import pytest
 import ringflow as rf
 from ringflow.graph.ops import api, random
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with rf.Graph().as_default() as g:
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def run(fetches, backend="reference"):

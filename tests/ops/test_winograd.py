@@ -84,8 +84,8 @@ class Convolution:
 
 
 @pytest.fixture
-def session():
-    with rf.Graph().as_default() as graph, rf.Session(graph=graph) as s:
+def session(graph):
+    with rf.Session(graph=graph) as s:
         yield s
 
 

@@ -5,14 +5,9 @@ import ringflow as rf
 from ringflow.graph.errors import FailedPreconditionError, InvalidArgumentError
 from ringflow.graph.session import BACKENDS
 
+pytestmark = pytest.mark.usefixtures("graph")
+
 RATE = 0.1
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    g = rf.Graph()
-    with g.as_default():
-        yield g
 
 
 def session(backend=None):

@@ -7,13 +7,6 @@ import time
 
 import pytest
 import ringflow as rf
-from ringflow.graph.session import BACKENDS
-
-
-@pytest.fixture(params=sorted(BACKENDS))
-def session(request):
-    with rf.Graph().as_default() as graph, rf.Session(graph=graph, backend=request.param) as session:
-        yield session
 
 
 def counter(session, name, limit=None):

@@ -14,12 +14,7 @@ from ringflow.graph.graph import GraphKeys
 from ringflow.graph.proto import graph_pb2, step_stats_pb2
 from ringflow.train import event_file
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    graph = rf.Graph()
-    with graph.as_default():
-        yield graph
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def values(events):
