@@ -2,20 +2,15 @@
 import numpy as np
 import pytest
 import ringflow as rf
-from ringflow.graph import passes
 from ringflow.graph.passes.broadcasts import broadcast_late
-from ringflow.graph.passes.program import extract
 
+from .plans import extracted, nodes, normal, placeholders, same_bits
 
-@pytest.fixture(autouse=True)
-def graph():
-    g = rf.Graph()
-    with g.as_default():
-        yield g
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def rewritten(fetches, feeds):
-    program = extract(rf.get_default_graph(), fetches, (), feeds, [t.shape for t in feeds])
+    program = extracted(fetches, feeds)
     broadcast_late(program)
     return program
 
@@ -28,54 +23,43 @@ def made_of(t):
 
 
 def result(program):
-    [value] = [op.inputs[0] for op in program.graph.get_operations() if op.type == "_Retval"]
-    return value
+    [fetch] = nodes(program, "_Retval")
+    return fetch.inputs[0]
 
 
-def same(fetch, feeds, monkeypatch):
-    rng = np.random.default_rng(3)
-    arrays = {t: rng.normal(size=t.shape.as_list()).astype(np.float32) for t in feeds}
-    found = []
-    for kept in (passes.PASSES, [p for p in passes.PASSES if p[1] is not broadcast_late]):
-        monkeypatch.setattr(passes, "PASSES", kept)
-        with rf.Session() as session:
-            found.append(session.run(fetch, arrays).tobytes())
-    return found[0] == found[1]
-
-
-def test_an_op_with_another_operand_of_the_shape_broadcasts_itself(monkeypatch):
-    x, s = feeds = [rf.placeholder(rf.float32, shape) for shape in ((6, 5), (6, 1))]
+def test_an_op_with_another_operand_of_the_shape_broadcasts_itself():
+    x, s = feeds = placeholders((6, 5), (6, 1))
     y = x * rf.broadcast_to(s, [6, 5])
     assert made_of(result(rewritten([y], feeds))) == "Mul(_Arg, _Arg)"
-    assert same(y, feeds, monkeypatch)
+    assert same_bits([y], normal(feeds), broadcast_late)
 
 
-def test_a_broadcast_of_all_operands_comes_after_the_op(monkeypatch):
-    x, s = feeds = [rf.placeholder(rf.float32, shape) for shape in ((6, 5), (6, 1))]
+def test_a_broadcast_of_all_operands_comes_after_the_op():
+    x, s = feeds = placeholders((6, 5), (6, 1))
     y = rf.tanh(-rf.broadcast_to(s, [6, 5]) * 2.0 + rf.broadcast_to(s, [6, 5])) - x
     program = rewritten([y], feeds)
     assert made_of(result(program)) == "Sub(Tanh(AddV2(Mul(Neg(_Arg)), _Arg)), _Arg)"
-    assert [op.outputs[0].shape.as_list() for op in program.graph.get_operations() if op.type == "Tanh"] == [[6, 1]]
-    assert same(y, feeds, monkeypatch)
+    assert [op.outputs[0].shape.as_list() for op in nodes(program, "Tanh")] == [[6, 1]]
+    assert same_bits([y], normal(feeds), broadcast_late)
 
 
-def test_rows_and_columns_broadcast_to_more_than_either(monkeypatch):
-    row, column = feeds = [rf.placeholder(rf.float32, shape) for shape in ((1, 5), (6, 1))]
+def test_rows_and_columns_broadcast_to_more_than_either():
+    row, column = feeds = placeholders((1, 5), (6, 1))
     y = rf.broadcast_to(row, [3, 6, 5]) * rf.broadcast_to(column, [3, 6, 5])
     program = rewritten([y], feeds)
     assert made_of(result(program)) == "BroadcastTo(Mul(_Arg, _Arg))" and result(program).shape.as_list() == [3, 6, 5]
-    assert same(y, feeds, monkeypatch)
+    assert same_bits([y], normal(feeds), broadcast_late)
 
 
-def test_sums_of_many_become_additions_from_the_left(monkeypatch):
-    x, s, z = feeds = [rf.placeholder(rf.float32, shape) for shape in ((6, 5), (6, 1), (6, 5))]
+def test_sums_of_many_become_additions_from_the_left():
+    x, s, z = feeds = placeholders((6, 5), (6, 1), (6, 5))
     y = rf.add_n([x, rf.broadcast_to(s, [6, 5]), z])
     assert made_of(result(rewritten([y], feeds))) == "AddV2(AddV2(_Arg, _Arg), _Arg)"
-    assert same(y, feeds, monkeypatch)
+    assert same_bits([y], normal(feeds), broadcast_late)
 
 
-def test_what_cannot_broadcast_itself_keeps_the_broadcast(monkeypatch):
-    x, s = feeds = [rf.placeholder(rf.float32, shape) for shape in ((6, 5), (6, 1))]
+def test_what_cannot_broadcast_itself_keeps_the_broadcast():
+    x, s = feeds = placeholders((6, 5), (6, 1))
     y = rf.matmul(rf.broadcast_to(s, [6, 6]), x)
     assert made_of(result(rewritten([y], feeds))) == "MatMul(BroadcastTo(_Arg), _Arg)"
 

@@ -2,48 +2,14 @@
 import numpy as np
 import pytest
 import ringflow as rf
-from ringflow.graph import passes
 from ringflow.graph.ops.fused import FUSIBLE
-from ringflow.graph.passes import fuse
-from ringflow.graph.passes.program import extract
-from ringflow.graph.topology import topological_order
+from ringflow.graph.passes.fuse import fuse_elementwise
+
+from .plans import nodes, normal, optimised, placeholders, same_bits
+
+pytestmark = pytest.mark.usefixtures("graph")
 
 ROWS, COLUMNS = 270, 96  # two blocks of rows and a rest, of which a rest of four
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    g = rf.Graph()
-    with g.as_default():
-        yield g
-
-
-def placeholders(*shapes, dtype=rf.float32):
-    return [rf.placeholder(dtype, s) for s in shapes]
-
-
-def optimised(fetches, feeds, targets=()):
-    program = extract(rf.get_default_graph(), fetches, targets, feeds, [t.shape for t in feeds])
-    return passes.optimise(program)
-
-
-def nodes(program, *kinds):
-    return [op for op in topological_order(program.graph.get_operations()) if op.type in kinds]
-
-
-def values(fetches, feeds, threads=1):
-    rng = np.random.default_rng(3)
-    arrays = {t: rng.normal(size=t.shape.as_list()).astype(t.dtype.as_numpy_dtype) for t in feeds}
-    with rf.Session(config=rf.ConfigProto(intra_op_parallelism_threads=threads)) as session:
-        session.run(rf.global_variables_initializer())
-        return [v.tobytes() for v in session.run(list(fetches), arrays)]
-
-
-def same_bits(fetches, feeds, monkeypatch):
-    fused = values(fetches, feeds), values(fetches, feeds, threads=3)
-    assert fused[0] == fused[1]
-    monkeypatch.setattr(passes, "PASSES", [p for p in passes.PASSES if p[1] is not fuse.fuse_elementwise])
-    return values(fetches, feeds) == fused[0]
 
 
 def layer_norm(x, gain, bias):
@@ -52,7 +18,7 @@ def layer_norm(x, gain, bias):
 
 
 @pytest.mark.parametrize("dtype", [rf.float32, rf.float64])
-def test_layer_normalisation_is_one_node_and_so_is_its_gradient(dtype, monkeypatch):
+def test_layer_normalisation_is_one_node_and_so_is_its_gradient(dtype):
     x, w = feeds = placeholders((ROWS, COLUMNS), (COLUMNS, COLUMNS), dtype=dtype)
     gain = rf.Variable(np.linspace(0.5, 2, COLUMNS).astype(dtype.as_numpy_dtype))
     bias = rf.Variable(np.linspace(-1, 1, COLUMNS).astype(dtype.as_numpy_dtype))
@@ -61,7 +27,7 @@ def test_layer_normalisation_is_one_node_and_so_is_its_gradient(dtype, monkeypat
     program = optimised(fetches, feeds)
     assert [op.attrs["ops"].count("ColumnSum") for op in nodes(program, "_FusedRows")] == [0, 2]
     assert not nodes(program, "Sum", "Mean", "_Fused", *(n for n in FUSIBLE if n != "Mul"), "BroadcastTo")
-    assert same_bits(fetches, feeds, monkeypatch)
+    assert same_bits(fetches, normal(feeds), fuse_elementwise)
 
 
 def test_the_gradient_reads_no_more_than_it_must():
@@ -73,18 +39,18 @@ def test_the_gradient_reads_no_more_than_it_must():
     assert [t.shape for t in backward.inputs].count(x.shape) == 2, "x and the gradient of the result"
 
 
-def test_softmax_with_scale_and_mask_and_its_gradient(monkeypatch):
+def test_softmax_with_scale_and_mask_and_its_gradient():
     scores, mask, w = feeds = placeholders((2, 3, 80, 72), (80, 72), (2, 3, 72, 72))
     p = rf.nn.softmax(scores * 0.125 + mask)
     fetches = [rf.matmul(p, w), *rf.gradients(rf.matmul(p, w), scores)]
     forward, backward = nodes(optimised(fetches, feeds), "_FusedRows")
     assert forward.attrs["ops"] == ["Mul", "AddV2", "Softmax"]
     assert backward.attrs["ops"] == ["Mul", "Sum", "Sub", "Mul", "Mul"] and len(backward.outputs) == 1
-    assert same_bits(fetches, feeds, monkeypatch)
+    assert same_bits(fetches, normal(feeds), fuse_elementwise)
 
 
 @pytest.mark.parametrize("shape", [(ROWS, COLUMNS), (5, 7, 64), (2, 1000), (1, 2048), (131, 65), (3, 43, 67)])
-def test_every_reduction_keeps_its_bits(shape, monkeypatch):
+def test_every_reduction_keeps_its_bits(shape):
     x, row, column = feeds = placeholders(shape, shape[-1:], (*shape[:-1], 1))
     y = rf.exp((x + row) * column * 0.1)
     fetches = [y]
@@ -93,7 +59,7 @@ def test_every_reduction_keeps_its_bits(shape, monkeypatch):
     fetches += [y / fetches[1], rf.reduce_sum(y, list(range(len(shape) - 1)))]
     [node] = nodes(optimised(fetches, feeds), "_FusedRows")
     assert {"Sum", "Mean", "Max", "ColumnSum"} <= set(node.attrs["ops"])
-    assert same_bits(fetches, feeds, monkeypatch)
+    assert same_bits(fetches, normal(feeds), fuse_elementwise)
 
 
 def test_short_rows_other_dimensions_and_other_sums_stay_alone():
@@ -103,17 +69,17 @@ def test_short_rows_other_dimensions_and_other_sums_stay_alone():
     assert not nodes(optimised(fetches, feeds), "_FusedRows")
 
 
-def test_what_needs_a_sum_of_columns_comes_after_the_node(monkeypatch):
+def test_what_needs_a_sum_of_columns_comes_after_the_node():
     x, y = feeds = placeholders((ROWS, COLUMNS), (ROWS, COLUMNS))
     h = rf.tanh(x + y)
     z = rf.exp(h - rf.reduce_sum(h, 0) * 0.01)
     program = optimised([z], feeds)
     [first] = nodes(program, "_FusedRows")
     assert first.attrs["ops"] == ["AddV2", "Tanh", "ColumnSum"]
-    assert same_bits([z], feeds, monkeypatch)
+    assert same_bits([z], normal(feeds), fuse_elementwise)
 
 
-def test_a_variable_is_read_before_it_is_updated(monkeypatch):
+def test_a_variable_is_read_before_it_is_updated():
     x, = feeds = placeholders((ROWS, COLUMNS))
     v = rf.Variable(np.linspace(1, 2, COLUMNS).astype(np.float32))
     h = rf.tanh(x * v)
@@ -122,27 +88,27 @@ def test_a_variable_is_read_before_it_is_updated(monkeypatch):
     with rf.control_dependencies([update]):
         after = rf.exp(h * v.read_value())
     fetches = [h, gradient, after]
-    assert same_bits(fetches, feeds, monkeypatch)
+    assert same_bits(fetches, normal(feeds), fuse_elementwise)
 
 
-def test_one_node_reads_an_input_for_all_who_read_it(monkeypatch):
+def test_one_node_reads_an_input_for_all_who_read_it():
     x, = feeds = placeholders((ROWS, COLUMNS))
     fetches = [rf.reduce_sum(x, 0), rf.reduce_sum(x * x, 0), x * 2.0]
     [node] = nodes(optimised(fetches, feeds), "_FusedRows")
     assert len(node.inputs) == 2
-    assert same_bits(fetches, feeds, monkeypatch)
+    assert same_bits(fetches, normal(feeds), fuse_elementwise)
 
 
-def test_a_result_that_another_op_reads_around_the_group_is_not_joined(monkeypatch):
+def test_a_result_that_another_op_reads_around_the_group_is_not_joined():
     x, w = feeds = placeholders((64, 64), (64, 64))
     mean = rf.reduce_mean(rf.tanh(x), 1, keepdims=True)
     y = rf.exp(rf.tanh(x) - rf.reduce_max(rf.matmul(mean * x, w), 1, keepdims=True))  # the product lies between
-    assert same_bits([y], feeds, monkeypatch)
+    assert same_bits([y], normal(feeds), fuse_elementwise)
 
 
-def test_not_a_number_travels_as_without_fusion(monkeypatch):
+def test_not_a_number_travels_as_without_fusion():
     x, = feeds = placeholders((ROWS, COLUMNS))
     y = rf.sqrt(x)  # half of them NaN
     fetches = [rf.reduce_max(y, 1, keepdims=True) + y, rf.nn.softmax(y * 2.0), rf.reduce_sum(y, 0)]
     with np.errstate(invalid="ignore"):
-        assert same_bits(fetches, feeds, monkeypatch)
+        assert same_bits(fetches, normal(feeds), fuse_elementwise)

@@ -2,30 +2,18 @@
 import numpy as np
 import pytest
 import ringflow as rf
-from ringflow.graph import passes
 from ringflow.graph.opdef import OPS
-from ringflow.graph.passes.program import extract
-from ringflow.graph.session import BACKENDS
+
+from .plans import nodes, optimised
+
+pytestmark = pytest.mark.usefixtures("graph")
 
 ROWS = np.arange(6 * 16, dtype=np.float32).reshape(6, 16)
 
 
-@pytest.fixture(autouse=True)
-def graph():
-    g = rf.Graph()
-    with g.as_default():
-        yield g
-
-
-@pytest.fixture(params=sorted(BACKENDS))
-def session(graph, request):
-    with rf.Session(graph=graph, backend=request.param) as s:
-        yield s
-
-
-def kinds(fetches, feeds):
-    program = passes.optimise(extract(rf.get_default_graph(), fetches, [], feeds, [t.shape for t in feeds]))
-    return {op.type for op in program.graph.get_operations()} & {"Split", "ConcatV2", "_SplitRows", "_JoinRows"}
+def moved(fetches, feeds):
+    """What splits and joins in the plan."""
+    return {op.type for op in nodes(optimised(fetches, feeds), "Split", "ConcatV2", "_SplitRows", "_JoinRows")}
 
 
 @pytest.mark.parametrize("shape, axis, shared", [((6, 16), 0, True), ((6, 16), -2, True), ((1, 6, 16), 1, True),
@@ -33,7 +21,7 @@ def kinds(fetches, feeds):
 def test_what_is_split_in_the_order_of_memory_shares_it(shape, axis, shared, session):
     x = rf.placeholder(rf.float32, shape)
     parts = rf.split(x * 2.0, 3, axis)
-    assert kinds(parts, [x]) == {"_SplitRows" if shared else "Split"}
+    assert moved(parts, [x]) == {"_SplitRows" if shared else "Split"}
     value = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     for got, want in zip(session.run(parts, {x: value}), np.split(value * 2, 3, axis)):
         np.testing.assert_array_equal(got, want)
@@ -44,7 +32,7 @@ def test_what_is_split_in_the_order_of_memory_shares_it(shape, axis, shared, ses
 def test_what_is_joined_in_the_order_of_memory_is_computed_in_place(shapes, axis, shared, session):
     feeds = [rf.placeholder(rf.float32, s) for s in shapes]
     y = rf.concat([rf.exp(t) for t in feeds], axis)
-    assert kinds([y], feeds) == {"_JoinRows" if shared else "ConcatV2"}
+    assert moved([y], feeds) == {"_JoinRows" if shared else "ConcatV2"}
     arrays = [np.random.default_rng(k).standard_normal(s).astype(np.float32) for k, s in enumerate(shapes)]
     np.testing.assert_allclose(session.run(y, dict(zip(feeds, arrays))),
                                np.concatenate([np.exp(a) for a in arrays], axis), rtol=1e-6)
@@ -108,12 +96,11 @@ def test_rows_in_a_loop(session):
     value = want = np.linspace(-1, 1, 64, dtype=np.float32).reshape(4, 16)
     for _ in range(3):
         want = np.concatenate([np.tanh(want[2:]), want[:2] * np.float32(0.5)])
-    assert kinds([y], [x]) == {"_SplitRows", "_JoinRows"}
+    assert moved([y], [x]) == {"_SplitRows", "_JoinRows"}
     np.testing.assert_allclose(session.run(y, {x: value}), want, rtol=1e-6)
 
 
 def test_a_target_stays():
     x = rf.placeholder(rf.float32, (4, 16))
     split = OPS["Split"](0, x, num_split=2)[0].op
-    program = passes.optimise(extract(rf.get_default_graph(), [], [split], [x], [x.shape]))
-    assert [op.type for op in program.targets] == ["Split"]
+    assert [op.type for op in optimised([], [x], [split]).targets] == ["Split"]

@@ -2,24 +2,15 @@
 import numpy as np
 import pytest
 import ringflow as rf
-from ringflow.graph import passes
 from ringflow.graph.opdef import OPS
-from ringflow.graph.passes import sum_products
-from ringflow.graph.passes.program import extract
+from ringflow.graph.passes.sum_products import sum_products
 from ringflow.graph.session import BACKENDS
 
+from .plans import nodes, normal, optimised, placeholders, run, without
+
+pytestmark = pytest.mark.usefixtures("graph")
+
 STEPS, BATCH, UNITS = 5, 4, 8
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    g = rf.Graph()
-    with g.as_default():
-        yield g
-
-
-def placeholders(*shapes):
-    return [rf.placeholder(rf.float32, s) for s in shapes]
 
 
 def factors(m=16, n=24, ks=(2, 3, 4)):
@@ -32,14 +23,6 @@ def products(pairs):
     return [rf.matmul(a, b, transpose_a=True) for a, b in pairs]
 
 
-def optimised(fetches, feeds, targets=()):
-    return passes.optimise(extract(rf.get_default_graph(), fetches, targets, feeds, [t.shape for t in feeds]))
-
-
-def nodes(program, *kinds):
-    return [op for op in program.graph.get_operations() if op.type in kinds]
-
-
 def sums(fetches, feeds):
     """How many products each sum of the plan has."""
     return [op.attrs["N"] for op in nodes(optimised(fetches, feeds), "_SumOfProducts", "_AddProducts")]
@@ -49,15 +32,10 @@ def check_values(fetches, feeds, backend="cpp", scale=1.0):
     """The plan gives what the reference gives without the pass."""
     if backend not in BACKENDS:
         pytest.skip("ringflow._core is not built")
-    rng = np.random.default_rng(5)
-    arrays = {t: (scale * rng.standard_normal(t.shape.as_list())).astype(np.float32) for t in feeds}
-    with rf.Session(backend=backend) as session:
-        got = session.run(fetches, arrays)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passes, "PASSES", [p for p in passes.PASSES if p[1] is not sum_products.sum_products])
-        with rf.Session(backend="reference") as session:
-            want = session.run(fetches, arrays)
-    for g, w in zip(got, want):
+    values = normal(feeds, scale)
+    with without(sum_products):
+        expected = run(fetches, values, "reference")
+    for g, w in zip(run(fetches, values, backend), expected):
         np.testing.assert_allclose(g, w, rtol=1e-5, atol=1e-5)
 
 
