@@ -6,12 +6,18 @@ from typing import Any
 import numpy as np
 
 from .control_types import CONTROL_FLOW
+from .define import Array
 from .dtypes import INDEX
 from .operation import Tensor
 from .shapes import UNKNOWN, TensorShape
 
 _LARGEST = 4096  # elements; larger values are not evaluated at build time
 _SHAPE_OPS = {"Shape", "Size", "Rank", "ShapeN"}
+
+
+def literal(tensor: Tensor) -> Array | None:
+    """The array of a Const; None of what another op computes, even from constants."""
+    return tensor.op.attrs["value"] if tensor.op.type == "Const" else None
 
 
 def constant_value(tensor: Tensor) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from ..operation import Operation, Tensor
 from ..shapes import TensorShape, broadcast
 from ..topology import topological_order
+from .memory import may_be_variable
 from .program import Program
 
 _UNARY = frozenset(("Neg", "Abs", "Square", "Sqrt", "Rsqrt", "Reciprocal", "Exp", "Log", "Tanh", "Sigmoid"))
@@ -46,7 +47,7 @@ def broadcast_source(t: Tensor) -> Tensor:
     if op.type != "BroadcastTo" or op.control_inputs or not t.shape.is_fully_defined():
         return t
     x = op.inputs[0]
-    return t if x.is_ref or x.op.op_def.aliases or not x.shape.is_fully_defined() else x
+    return t if may_be_variable(x) or not x.shape.is_fully_defined() else x
 
 
 def _common_shape(inputs: list[Tensor]) -> TensorShape:

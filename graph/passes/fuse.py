@@ -21,6 +21,7 @@ from ..topology import predecessors, topological_order
 from .fused_groups import Group, fits, inputs_of, whole_of
 from .fused_nodes import replace_group
 from .fusible import fused_name, whole_shape
+from .memory import may_be_variable
 from .min_cut import minimum_cut
 from .program import Program
 
@@ -108,7 +109,7 @@ def _computed_again(group: Group, group_of: dict[Operation, Group], places: Plac
         """What `t` is computed from again; None where it had better be read."""
         if t.op not in group_of or t.op.type not in _CHEAP or not _alike(t.op, group[-1], places):
             return None
-        if any(x.is_ref or x.op.op_def.aliases for x in t.op.inputs):  # memory that may have changed by then
+        if any(may_be_variable(x) for x in t.op.inputs):  # it may have changed by then
             return None
         return [x for x in t.op.inputs if x.shape == whole]
 

@@ -1,6 +1,7 @@
 """What the fusion pass (fuse.py) can take into a group: the op's name there, and the shape that it runs over."""
 from __future__ import annotations
 
+from ..constant import literal
 from ..operation import Operation, Tensor
 from ..ops.fused import FUSIBLE
 from ..ops.fused_rows import COLUMN_SUM, ROW_REDUCTIONS
@@ -69,11 +70,11 @@ def _is_plain(op: Operation) -> bool:
 
 
 def _reduction(op: Operation) -> str | None:
-    shape, axes = op.inputs[0].shape, op.inputs[1].op
-    if not has_rows(shape) or axes.type != "Const":
+    shape, axes = op.inputs[0].shape, literal(op.inputs[1])
+    if not has_rows(shape) or axes is None:
         return None
     last = len(shape.known) - 1
-    reduced = sorted(int(a) % (last + 1) for a in axes.attrs["value"].reshape(-1))
+    reduced = sorted(int(a) % (last + 1) for a in axes.flat)
     if op.attrs["keep_dims"]:
         return op.type if reduced == [last] else None
     return COLUMN_SUM if op.type == "Sum" and reduced == list(range(last)) else None

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import dtypes
+from ..constant import literal
 from ..operation import Operation, Tensor
 from ..shapes import TensorShape
 from ..topology import topological_order
@@ -76,9 +77,8 @@ def _passes_transposes_on(op: Operation) -> bool:
 
 
 def _is_transpose(t: Tensor, perm: Sequence[int]) -> bool:
-    if t.op.type != "Transpose" or t.op.inputs[1].op.type != "Const":
-        return False
-    return t.op.inputs[1].op.attrs["value"].tolist() == list(perm)  # type: ignore[no-any-return]
+    order = literal(t.op.inputs[1]) if t.op.type == "Transpose" else None
+    return order is not None and list(order) == list(perm)
 
 
 def _move(program: Program, op: Operation, images: Sequence[int], makes_image: bool) -> None:
@@ -113,8 +113,9 @@ def _transposed(program: Program, t: Tensor, perm: Sequence[int], name: str, lik
 
 
 def _permuted_sizes(program: Program, sizes: Tensor, op: Operation) -> Tensor:
-    if sizes.op.type == "Const":
-        return program.constant(sizes.op.attrs["value"][list(TO_NHWC)], f"{op.name}/_nhwc_sizes", op)
+    known = literal(sizes)
+    if known is not None:
+        return program.constant(known[list(TO_NHWC)], f"{op.name}/_nhwc_sizes", op)
     order = program.constant(np.array(TO_NHWC, np.int32), f"{op.name}/_nhwc_order", op)
     axis = program.constant(np.array(0, np.int32), f"{op.name}/_nhwc_axis", op)
     return program.add("GatherV2", [sizes, order, axis], {}, f"{op.name}/_nhwc_sizes", like=op).outputs[0]

@@ -21,6 +21,7 @@ from collections import defaultdict
 from .. import dtypes
 from ..control_types import CONTROL_FLOW, ENTER, MERGE
 from ..operation import Operation, Tensor
+from .memory import names_variable
 from .order_edges import Edges
 from .program import Program
 
@@ -62,7 +63,7 @@ def _keep_values(program: Program, edges: Edges, variable: list[Operation], writ
                  writer: Operation, followers: set[Operation]) -> None:
     """Puts a Snapshot behind every read that does not follow `writer` while some user of it does, or is it."""
     for read in _readers(variable):
-        if not _shares(read) or _names_variable(read.outputs[0]) or not _names_variable(read.inputs[0]):
+        if not _shares(read) or names_variable(read.outputs[0]) or not names_variable(read.inputs[0]):
             continue
         users = _readers([read])
         by_rows = writer in users and any(kind in writer.type for kind in ("Scatter", "Sparse"))  # reads what it wrote
@@ -88,7 +89,7 @@ def _copy_where_it_moves(program: Program, variable: list[Operation]) -> None:
         op = stack.pop()
         for t in op.outputs:
             moved = [c for c in dict.fromkeys(t.consumers)
-                     if c.type in _KEEPERS or c.type in CONTROL_FLOW and not _names_variable(c.outputs[0])]
+                     if c.type in _KEEPERS or c.type in CONTROL_FLOW and not names_variable(c.outputs[0])]
             further = [c for c in t.consumers if c not in moved and c not in seen and _shares(c)]
             seen.update(further)
             stack += further
@@ -125,10 +126,6 @@ def _key(variable: Operation) -> tuple[str, str]:
     return variable.attrs["container"], variable.attrs["shared_name"] or variable.name
 
 
-def _names_variable(t: Tensor) -> bool:
-    return t.is_ref or t.dtype is dtypes.resource
-
-
 def _written(op: Operation) -> list[Operation]:
     """The variables that `op` writes: its references and handles, traced to the node of the variable."""
     if op.type in _ONLY_READ:
@@ -149,7 +146,7 @@ def _behind(t: Tensor) -> list[Operation]:
         if source.type in _VARIABLES:
             found.append(source)
         for x in source.inputs if source.type in MERGE else source.inputs[:1]:
-            if _names_variable(x) and x.op not in seen:
+            if names_variable(x) and x.op not in seen:
                 seen.add(x.op)
                 stack.append(x.op)
     return found
@@ -162,7 +159,7 @@ def is_update(op: Operation) -> bool:
 
 def _shares(op: Operation) -> bool:
     """Whether the outputs of `op` are the memory of its input."""
-    return op.op_def.aliases or any(_names_variable(t) for t in op.outputs)
+    return op.op_def.aliases or any(names_variable(t) for t in op.outputs)
 
 
 def _readers(variable: list[Operation]) -> list[Operation]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..constant import literal
 from ..operation import Operation, Tensor
 from ..places import Places, find_places
 from ..topology import topological_order
@@ -45,7 +46,8 @@ def _is_lookup(op: Operation) -> bool:
 
 
 def _is_zero(t: Tensor) -> bool:
-    return t.op.type == "Const" and not t.op.attrs["value"].any()
+    value = literal(t)
+    return value is not None and not value.any()
 
 
 class _Rewriter:

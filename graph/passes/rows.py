@@ -6,8 +6,9 @@ tensors do. What may be a variable's memory is left alone: its parts would chang
 """
 from __future__ import annotations
 
-from ..control_types import CONTROL_FLOW
+from ..constant import literal
 from ..operation import Operation, Tensor
+from .memory import may_be_variable
 from .program import Program
 
 _ALIGNMENT = 64
@@ -18,13 +19,14 @@ def share_rows(program: Program) -> None:
     for op in [op for op in program.graph._ops if op.type in ("Split", "ConcatV2")]:
         value, axis = (op.inputs[1], op.inputs[0]) if op.type == "Split" else (op.outputs[0], op.inputs[-1])
         parts = op.outputs if op.type == "Split" else op.inputs[:-1]
-        if op in program.targets or axis.op.type != "Const" or not _in_order(value, parts, int(axis.op.attrs["value"])):
+        at = literal(axis)
+        if op in program.targets or at is None or not _in_order(value, parts, int(at)):
             continue
-        attrs: dict[str, object] = {"T": value.dtype, "axis": int(axis.op.attrs["value"])}
+        attrs: dict[str, object] = {"T": value.dtype, "axis": int(at)}
         if op.type == "ConcatV2":
             attrs["N"] = len(parts)
             made[op] = program.add("_JoinRows", parts, attrs, f"{op.name}/_rows", op.control_inputs, op)
-        elif not _may_be_variable(value):
+        elif not may_be_variable(value):
             attrs["num_split"] = len(parts)
             made[op] = program.add("_SplitRows", [value], attrs, f"{op.name}/_rows", op.control_inputs, op)
     if not made:
@@ -47,9 +49,3 @@ def _in_order(value: Tensor, parts: list[Tensor], axis: int) -> bool:
         return False
     sizes = [t.shape.num_elements() for t in parts[:-1]]
     return all(n and n * value.dtype.size % _ALIGNMENT == 0 for n in sizes)
-
-
-def _may_be_variable(t: Tensor) -> bool:
-    while not t.is_ref and t.op.op_def.aliases and t.op.inputs and t.op.type not in CONTROL_FLOW:
-        t = t.op.inputs[0]
-    return t.is_ref or t.dtype.kind == "h"

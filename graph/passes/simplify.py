@@ -4,7 +4,7 @@ A node that is dead where its input is alive stays.
 """
 from __future__ import annotations
 
-from ..define import Array
+from ..constant import literal
 from ..operation import Operation, Tensor
 from ..places import find_places
 from ..topology import topological_order
@@ -36,14 +36,14 @@ def _same_as(op: Operation) -> Tensor | None:
         x, y = op.inputs[0], op.outputs[0]
         return x if y.shape.is_fully_defined() and x.shape == y.shape else None
     if kind in ("Sum", "Mean", "Prod", "Max", "Min", "All", "Any"):
-        axes = _constant(op.inputs[1])
+        axes = literal(op.inputs[1])
         return op.inputs[0] if axes is not None and axes.size == 0 else None
     if kind == "Transpose":
-        perm = _constant(op.inputs[1])
+        perm = literal(op.inputs[1])
         if perm is not None and list(perm) == list(range(len(perm))):
             return op.inputs[0]
         before = op.inputs[0].op  # a transpose that this one takes back
-        first = _constant(before.inputs[1]) if before.type == "Transpose" else None
+        first = literal(before.inputs[1]) if before.type == "Transpose" else None
         undone = perm is not None and first is not None and list(first[perm]) == list(range(len(perm)))
         return before.inputs[0] if undone else None
     if kind == "AddN" and len(op.inputs) == 1:
@@ -57,10 +57,7 @@ def _same_as(op: Operation) -> Tensor | None:
     return None
 
 
-def _constant(t: Tensor) -> Array | None:
-    return t.op.attrs["value"].reshape(-1) if t.op.type == "Const" else None
-
-
 def _is(t: Tensor, number: int) -> bool:
-    return t.op.type == "Const" and t.op.attrs["value"].size == 1 and t.op.attrs["value"].reshape(-1)[0] == number
+    value = literal(t)
+    return value is not None and value.size == 1 and value.item() == number
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ..constant import literal
 from ..operation import Operation, Tensor
 from ..places import Places, find_places
 from ..topology import topological_order
+from .memory import may_be_variable
 from .program import Program
 
 _PRODUCTS = ("BatchMatMul", "BatchMatMulV2")
@@ -127,7 +129,7 @@ def _traced(t: Tensor, reader: Operation, places: Places | None) -> View | None:
         further = _step(op, t, source)
         if further is not None:
             return further
-    if t.is_ref or op.op_def.aliases or not t.shape.is_fully_defined():
+    if may_be_variable(t) or not t.shape.is_fully_defined():
         return None
     return View(t, t.shape.known, _contiguous(t.shape.known))
 
@@ -138,10 +140,10 @@ def _step(op: Operation, t: Tensor, source: View) -> View | None:
     if op.type == "Transpose":
         perm = _permutation(op)
         return source.transposed(perm) if perm else None
-    axis = op.inputs[0].op
-    if axis.type != "Const":
+    axis = literal(op.inputs[0])
+    if axis is None:
         return None
-    at = int(axis.attrs["value"].reshape(-1)[0]) % len(source.shape)
+    at = int(axis) % len(source.shape)
     return View(source.base, t.shape.known, source.strides,
                 source.offset + t.index * t.shape.known[at] * source.strides[at])
 
@@ -153,8 +155,8 @@ def _passes(op: Operation, reader: Operation, places: Places | None) -> bool:
 
 def _permutation(op: Operation) -> list[int]:
     """Empty where it is not known."""
-    perm = op.inputs[1].op
-    return [int(i) for i in perm.attrs["value"].reshape(-1)] if perm.type == "Const" else []
+    perm = literal(op.inputs[1])
+    return [] if perm is None else [int(i) for i in perm]
 
 
 def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -64,13 +64,21 @@ def test_what_cannot_broadcast_itself_keeps_the_broadcast():
     assert made_of(result(rewritten([y], feeds))) == "MatMul(BroadcastTo(_Arg), _Arg)"
 
 
-def test_a_variable_that_is_broadcast_keeps_the_value_it_had():
+def test_what_another_op_lays_out_anew_is_repeated_where_it_is_read():
+    x, s = feeds = placeholders((6, 5), (3, 2))
+    y = x * rf.broadcast_to(rf.reshape(s, [6, 1]), [6, 5])
+    assert made_of(result(rewritten([y], feeds))) == "Mul(_Arg, Reshape(_Arg))"
+    assert same_bits([y], normal(feeds), broadcast_late)
+
+
+@pytest.mark.parametrize("read", [lambda v: v, rf.identity, lambda v: rf.reshape(rf.identity(v), [6, 1])],
+                         ids=["itself", "its value", "a reshape of its value"])
+def test_a_variable_that_is_broadcast_keeps_the_value_it_had(read):
     v = rf.Variable(np.ones((6, 1), np.float32))
-    wide = rf.broadcast_to(v, [6, 5])
+    wide = rf.broadcast_to(read(v), [6, 5])
     with rf.control_dependencies([wide]):
         update = rf.assign_add(v, np.ones((6, 1), np.float32))
-    with rf.control_dependencies([update]):
-        y = wide * np.full((6, 5), 2.0, np.float32)
+    y = wide * (update * np.ones((6, 5), np.float32))
     with rf.Session() as session:
         session.run(rf.global_variables_initializer())
         assert session.run(y).tolist() == [[2.0] * 5] * 6
