@@ -11,7 +11,7 @@ from ringflow.graph.errors import GraphError, InvalidArgumentError
 from ringflow.graph.graph import Graph
 from ringflow.graph.operation import Operation, at_site
 from ringflow.graph.passes import Program
-from ringflow.graph.passes.place import TOGETHER
+from ringflow.graph.passes.devices.place import TOGETHER
 from ringflow.graph.places import ROOT, find_places
 
 from .communicator import Communicator, _core

@@ -93,7 +93,7 @@ class Context {
   Tensor keep(int i) const;
   // Input i as a tensor that stays as it is for the rest of the run: not copied where it owns its memory, which nobody
   // writes over while it is shared. What is a variable's memory the graph copies first, if the run updates it
-  // (graph/passes/order.py).
+  // (graph/passes/order).
   Tensor hold(int i) const {
     const Tensor& t = input(i);
     return t.buffer() && input_slot(i).tensor == &input_slot(i).own ? t : copy_of(t);

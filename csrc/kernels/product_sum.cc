@@ -1,5 +1,5 @@
 // `_ProductSum`, `_ProductSumAdd`, `_ProductSumValue`: a sum of matrix products that the iterations of a loop add to
-// (graph/passes/sum_iterations.py makes them of additions).
+// (graph/passes/products/sum_iterations.py makes them of additions).
 //
 // Factors wait until together they are worth a product. The handle goes from iteration to iteration and so orders the
 // additions: the bits do not depend on threads. The lock is for graphs that do not.

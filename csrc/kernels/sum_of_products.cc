@@ -1,5 +1,5 @@
 // `_SumOfProducts` and `_AddProducts`: a sum of matrix products, and of a matrix and products, as one node
-// (graph/passes/sum_products.py makes them).
+// (graph/passes/products/sum_products.py makes them).
 #include "kernels/sum_of_products.h"
 
 #include <algorithm>

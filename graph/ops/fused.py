@@ -1,4 +1,4 @@
-"""Several elementwise ops of one shape as one node, which the fusion pass makes (passes/fuse.py)."""
+"""Several elementwise ops of one shape as one node, which the fusion pass makes (passes/fusion)."""
 from __future__ import annotations
 
 from collections.abc import Sequence

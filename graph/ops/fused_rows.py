@@ -1,4 +1,4 @@
-"""Elementwise ops, reductions along rows and sums of columns as one node, made by the fusion pass (passes/fuse.py)."""
+"""Elementwise ops, reductions along rows and sums of columns as one node, made by the fusion pass (passes/fusion)."""
 from __future__ import annotations
 
 from collections.abc import Sequence

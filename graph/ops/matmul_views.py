@@ -1,4 +1,4 @@
-"""_MatMulOfViews: a batch of products of matrices that lie in larger tensors. Made by passes/views.py."""
+"""_MatMulOfViews: a batch of products of matrices that lie in larger tensors. Made by passes/products/views.py."""
 from __future__ import annotations
 
 from collections.abc import Sequence

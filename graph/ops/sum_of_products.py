@@ -26,7 +26,7 @@ def _total(where: str, terms: Sequence[Array]) -> Array:
     return np.asarray(sum(terms[1:], terms[0]))
 
 
-# ---- of one iteration (passes/sum_products.py)
+# ---- of one iteration (passes/products/sum_products.py)
 @define("_SumOfProducts(a: N*T, b: N*T) -> sum: T", T=FLOATS, transpose_a=False, transpose_b=False,
         differentiable=False)
 def sum_of_products(a: Sequence[Array], b: Sequence[Array], *, transpose_a: bool, transpose_b: bool) -> Array:
@@ -89,7 +89,7 @@ add_products.sample(normal(2, 4), [normal(3, 3)], [normal(3, 4)])  # refused
 add_products.sample(normal(2, 3, 4), [normal(3, 3)], [normal(3, 4)])  # refused
 
 
-# ---- a sum that the iterations of a loop add to (passes/sum_iterations.py)
+# ---- a sum that the iterations of a loop add to (passes/products/sum_iterations.py)
 class ProductSum:
     """What a handle stands for in the interpreter."""
 

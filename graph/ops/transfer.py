@@ -1,4 +1,4 @@
-"""Tensors on their way between devices: what partition.py puts where an edge crosses from one to another.
+"""Tensors on their way between devices: what passes/devices/partition.py puts where an edge crosses.
 
 A `_Send` leaves its input under a key of the run's rendezvous, from where the `_Recv` of that key takes it. The key is
 ``send_device;incarnation;recv_device;tensor_name;frame:iteration``. With `client_terminated` the other end is the

@@ -2,7 +2,12 @@
 
 ``extract`` prunes the user's graph to what the fetches need and copies it with the concrete shapes of the feeds;
 every pass then changes the copy in place; the verifier runs between them. A pass is a function of a Program, one per
-file; a layer above adds its own with ``register``.
+file; a layer above adds its own with ``register``. Families of passes have rooms:
+
+    order     reads and updates of variables, locks: what else the graph leaves open
+    products  products of matrices that become fewer, smaller, or need no copies
+    fusion    elementwise ops and reductions that become one node
+    devices   who runs what: before all passes, and after them
 """
 from __future__ import annotations
 
@@ -12,47 +17,28 @@ from ..device import Device
 from ..errors import InternalError
 from ..placement.costs import Costs
 from ..run_options import GraphOptions
-from . import (
-    broadcasts,
-    cse,
-    dead,
-    fold,
-    fuse,
-    layout,
-    locks,
-    order,
-    pooling,
-    repeated_rows,
-    rows,
-    simplify,
-    sum_iterations,
-    sum_products,
-    verify,
-    views,
-)
-from .partition import partition
-from .place import log_placement, place
+from . import broadcasts, cse, dead, fold, fusion, layout, order, pooling, products, rows, simplify, verify
+from .devices import log_placement, partition, place, receive_late
 from .program import Partition, Program, extract, unfit_feed
-from .receive import receive_late
 
 Pass = Callable[[Program], None]
 
 PASSES: list[tuple[str, Pass]] = [
-    ("order locks", locks.order_locks),
+    ("order locks", order.order_locks),
     ("order reads before updates", order.order_updates),
     ("fold constants", fold.fold_constants),
     ("channels last", layout.to_channels_last),
     ("simplify", simplify.simplify),
     ("broadcast late", broadcasts.broadcast_late),
     ("join common subexpressions", cse.join_common_subexpressions),
-    ("multiply before lookup", repeated_rows.multiply_before_lookup),
-    ("products of views", views.products_of_views),
+    ("multiply before lookup", products.multiply_before_lookup),
+    ("products of views", products.products_of_views),
     ("share rows", rows.share_rows),
     ("drop dead code", dead.drop_dead_code),
     ("ReLU after pooling", pooling.relu_after_pooling),
-    ("sum over iterations", sum_iterations.sum_over_iterations),
-    ("sum products", sum_products.sum_products),
-    ("fuse elementwise ops", fuse.fuse_elementwise),
+    ("sum over iterations", products.sum_over_iterations),
+    ("sum products", products.sum_products),
+    ("fuse elementwise ops", fusion.fuse_elementwise),
 ]
 
 

@@ -12,7 +12,7 @@ def names_variable(t: Tensor) -> bool:
 
 
 def may_be_variable(t: Tensor) -> bool:
-    """Whether `t` names a variable, or may lie in the memory of one. What control flow passes on is a copy (order.py).
+    """Whether `t` names a variable, or may lie in the memory of one. What control flow passes on is a copy (order/).
     """
     while not names_variable(t) and t.op.op_def.aliases and t.op.type not in CONTROL_FLOW:
         t = t.op.inputs[0]

@@ -4,7 +4,7 @@ import pytest
 import ringflow as rf
 from ringflow.graph.opdef import OPS
 from ringflow.graph.ops.fused import FUSIBLE
-from ringflow.graph.passes.fuse import fuse_elementwise
+from ringflow.graph.passes.fusion import fuse_elementwise
 from ringflow.graph.shapes import TensorShape
 
 from .plans import nodes, optimised, placeholders, same_bits

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import ringflow as rf
 from ringflow.graph.ops.fused import FUSIBLE
-from ringflow.graph.passes.fuse import fuse_elementwise
+from ringflow.graph.passes.fusion import fuse_elementwise
 
 from .plans import nodes, normal, optimised, placeholders, same_bits
 

@@ -2,7 +2,7 @@
 from itertools import combinations
 
 from hypothesis import given, strategies as st
-from ringflow.graph.passes.min_cut import minimum_cut
+from ringflow.graph.passes.fusion.min_cut import minimum_cut
 
 
 @st.composite

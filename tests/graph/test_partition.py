@@ -13,8 +13,8 @@ from ringflow.graph.interpreter import Interpreter, State
 from ringflow.graph.opdef import OPS
 from ringflow.graph.operation import Operation
 from ringflow.graph.ops.transfer import key_of
-from ringflow.graph.passes import extract, optimise, place, receive
-from ringflow.graph.passes.partition import partition
+from ringflow.graph.passes import extract, optimise, place
+from ringflow.graph.passes.devices import partition, receive
 from ringflow.graph.placement.costs import Costs
 
 from .random_graphs import random_graph

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from ringflow.graph.device import Device, DeviceSpec, local_devices
 from ringflow.graph.errors import InvalidArgumentError
 from ringflow.graph.passes import extract
-from ringflow.graph.passes.place import groups, place
+from ringflow.graph.passes.devices.place import groups, place
 from ringflow.graph.placement import search as placement
 from ringflow.graph.placement.costs import Costs, from_steps
 

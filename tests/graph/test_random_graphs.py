@@ -7,7 +7,7 @@ import pytest
 import ringflow as rf
 from hypothesis import HealthCheck, given, settings, strategies as st
 from ringflow.graph import passes
-from ringflow.graph.passes import fuse
+from ringflow.graph.passes.fusion import fuse
 
 from .random_graphs import random_graph
 

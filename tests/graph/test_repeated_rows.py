@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 import ringflow as rf
-from ringflow.graph.passes.repeated_rows import multiply_before_lookup
+from ringflow.graph.passes.products import multiply_before_lookup
 
 from .plans import kinds, nodes, optimised, without
 

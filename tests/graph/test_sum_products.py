@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import ringflow as rf
 from ringflow.graph.opdef import OPS
-from ringflow.graph.passes.sum_products import sum_products
+from ringflow.graph.passes.products import sum_products
 from ringflow.graph.session import BACKENDS
 
 from .plans import nodes, normal, optimised, placeholders, run, without

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 import ringflow as rf
-from ringflow.graph.passes import views
+from ringflow.graph.passes.products import views
 from ringflow.graph.placement.flops import products
 from ringflow.graph.session import BACKENDS
 

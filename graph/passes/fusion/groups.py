@@ -1,10 +1,10 @@
 """Groups of operations that can be one node: what they run over, and what they read."""
 from __future__ import annotations
 
-from ..operation import Operation, Tensor
-from ..ops.fused_rows import ROW_REDUCTIONS
-from ..shapes import TensorShape
-from .broadcasts import broadcast_source
+from ...operation import Operation, Tensor
+from ...ops.fused_rows import ROW_REDUCTIONS
+from ...shapes import TensorShape
+from ..broadcasts import broadcast_source
 from .fusible import is_column_sum, is_number_a_row, operands, repeats_once, whole_shape
 
 _MOST_OPS = 32     # of a group: more temporaries would not stay in the first-level cache

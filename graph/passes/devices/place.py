@@ -12,13 +12,13 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from ..control_types import ENTER, EXIT, MERGE, SWITCH, is_back_edge
-from ..device import Device, DeviceSpec, names_of
-from ..errors import Error, InvalidArgumentError
-from ..operation import Operation, at_site
-from ..placement.costs import Costs
-from ..placement.search import best, problem
-from .program import Program
+from ...control_types import ENTER, EXIT, MERGE, SWITCH, is_back_edge
+from ...device import Device, DeviceSpec, names_of
+from ...errors import Error, InvalidArgumentError
+from ...operation import Operation, at_site
+from ...placement.costs import Costs
+from ...placement.search import best, problem
+from ..program import Program
 
 Supports = Callable[[Operation, str], bool]  # (operation, device type) -> whether there is a kernel
 

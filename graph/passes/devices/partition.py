@@ -20,15 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..control_types import ENTER, SWITCH
-from ..device import Device
-from ..errors import InternalError
-from ..operation import Operation, Tensor
-from ..placement.search import EVERYWHERE
-from ..places import find_places
-from ..topology import predecessors, topological_order
-from .program import Partition, Program
+from ... import dtypes
+from ...control_types import ENTER, SWITCH
+from ...device import Device
+from ...errors import InternalError
+from ...operation import Operation, Tensor
+from ...placement.search import EVERYWHERE
+from ...places import find_places
+from ...topology import predecessors, topological_order
+from ..program import Partition, Program
 
 
 def partition(program: Program, devices: Sequence[Device], bfloat16: bool = False) -> list[Partition]:

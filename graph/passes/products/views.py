@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..constant import literal
-from ..operation import Operation, Tensor
-from ..places import Places, find_places
-from ..topology import topological_order
-from .memory import may_be_variable
-from .program import Program
+from ...constant import literal
+from ...operation import Operation, Tensor
+from ...places import Places, find_places
+from ...topology import topological_order
+from ..memory import may_be_variable
+from ..program import Program
 
 _PRODUCTS = ("BatchMatMul", "BatchMatMulV2")
 

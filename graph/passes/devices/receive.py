@@ -11,12 +11,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..control_types import ENTER
-from ..operation import Operation
-from ..ops.transfer import key_of
-from ..placement.costs import Costs
-from ..places import find_places
-from ..topology import topological_order
+from ...control_types import ENTER
+from ...operation import Operation
+from ...ops.transfer import key_of
+from ...placement.costs import Costs
+from ...places import find_places
+from ...topology import topological_order
 from .partition import Partition
 
 _NO_WORK = ("_Recv", "_Arg", "Const", "ControlTrigger")

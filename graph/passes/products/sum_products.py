@@ -15,11 +15,11 @@ parts of one tensor, they then lie one after another.
 """
 from __future__ import annotations
 
-from ..operation import Operation, Tensor
-from ..ops.fused import FUSIBLE
-from ..places import find_places
-from ..topology import topological_order
-from .program import Program
+from ...operation import Operation, Tensor
+from ...ops.fused import FUSIBLE
+from ...places import find_places
+from ...topology import topological_order
+from ..program import Program
 
 _SUMS = ("AddN", "AddV2")
 

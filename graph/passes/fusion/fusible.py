@@ -1,11 +1,11 @@
-"""What the fusion pass (fuse.py) can take into a group: the op's name there, and the shape that it runs over."""
+"""What fusion can take into a group: the op's name there, and the shape that it runs over."""
 from __future__ import annotations
 
-from ..constant import literal
-from ..operation import Operation, Tensor
-from ..ops.fused import FUSIBLE
-from ..ops.fused_rows import COLUMN_SUM, ROW_REDUCTIONS
-from ..shapes import TensorShape
+from ...constant import literal
+from ...operation import Operation, Tensor
+from ...ops.fused import FUSIBLE
+from ...ops.fused_rows import COLUMN_SUM, ROW_REDUCTIONS
+from ...shapes import TensorShape
 
 # Of rows that are reduced. Shorter ones are summed several at a time, in another order of additions; a dozen tiles of
 # longer ones do not stay in the cache.

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from ..control_types import ENTER, EXIT, NEXT_ITERATION
-from ..operation import Operation
-from ..places import find_places
-from ..topology import predecessors
-from .program import Program
+from ...control_types import ENTER, EXIT, NEXT_ITERATION
+from ...operation import Operation
+from ...places import find_places
+from ...topology import predecessors
+from ..program import Program
 
 
 class Edges:

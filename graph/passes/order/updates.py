@@ -18,12 +18,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from .. import dtypes
-from ..control_types import CONTROL_FLOW, ENTER, MERGE
-from ..operation import Operation, Tensor
-from .memory import names_variable
-from .order_edges import Edges
-from .program import Program
+from ... import dtypes
+from ...control_types import CONTROL_FLOW, ENTER, MERGE
+from ...operation import Operation, Tensor
+from ..memory import names_variable
+from ..program import Program
+from .edges import Edges
 
 
 def order_updates(program: Program) -> None:

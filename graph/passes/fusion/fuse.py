@@ -9,21 +9,21 @@ Where a group reads several tensors that are cheap functions of fewer, such as x
 pass of an activation, it computes them again: reading memory costs more than a multiplication.
 
 The bits stay the same: the kernels (csrc/kernels/fused.cc, fused_rows.cc) use the formula and the order of additions of
-each op as they are. What an op must be: fusible.py; groups: fused_groups.py; their nodes: fused_nodes.py.
+each op as they are.
 """
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..operation import Operation, Tensor
-from ..places import Places, find_places
-from ..topology import predecessors, topological_order
-from .fused_groups import Group, fits, inputs_of, whole_of
-from .fused_nodes import replace_group
+from ...operation import Operation, Tensor
+from ...places import Places, find_places
+from ...topology import predecessors, topological_order
+from ..memory import may_be_variable
+from ..program import Program
 from .fusible import fused_name, whole_shape
-from .memory import may_be_variable
+from .groups import Group, fits, inputs_of, whole_of
 from .min_cut import minimum_cut
-from .program import Program
+from .nodes import replace_group
 
 _LEAST_ELEMENTS = 512  # below, one node's overhead is what several cost anyway
 _CHEAP = frozenset(("Neg", "Abs", "Square", "Floor", "Relu", "Relu6", "AddV2", "Sub", "Mul", "Maximum", "Minimum",

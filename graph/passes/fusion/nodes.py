@@ -3,13 +3,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..operation import Operation, Tensor
-from ..ops.fused import FUSIBLE
-from ..ops.fused_rows import result_shape
-from ..shapes import TensorShape, broadcast
-from .fused_groups import Group, inputs_of, whole_of
+from ...operation import Operation, Tensor
+from ...ops.fused import FUSIBLE
+from ...ops.fused_rows import result_shape
+from ...shapes import TensorShape, broadcast
+from ..program import Program
 from .fusible import fused_name, operands
-from .program import Program
+from .groups import Group, inputs_of, whole_of
 
 
 def replace_group(program: Program, group: Group, again: Group, waiters: dict[Operation, list[Operation]]) -> None:

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..constant import literal
-from ..operation import Operation, Tensor
-from ..places import Places, find_places
-from ..topology import topological_order
-from .program import Program
+from ...constant import literal
+from ...operation import Operation, Tensor
+from ...places import Places, find_places
+from ...topology import topological_order
+from ..program import Program
 
 _LEAST_REPEATS = 2  # ids for each row of the table
 

@@ -1,15 +1,15 @@
 """Locks: those that a run takes on one mutex are taken in the order in which they were made.
 
-Updates of a variable happen in the order in which they were made (order.py). Locks around them that were taken in
+Updates of a variable happen in the order in which they were made (updates.py). Locks around them that were taken in
 another order would wait for updates that wait for the locks.
 """
 from __future__ import annotations
 
 from collections import defaultdict
 
-from ..operation import Operation
-from .order_edges import Edges
-from .program import Program
+from ...operation import Operation
+from ..program import Program
+from .edges import Edges
 
 
 def order_locks(program: Program) -> None:

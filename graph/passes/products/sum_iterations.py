@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .. import dtypes
-from ..operation import Operation, Tensor
-from ..topology import topological_order
-from .program import Program
+from ... import dtypes
+from ...operation import Operation, Tensor
+from ...topology import topological_order
+from ..program import Program
 from .sum_products import Sums
 
 
