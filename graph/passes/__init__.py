@@ -28,6 +28,7 @@ from . import (
     sum_iterations,
     sum_products,
     verify,
+    view_parts,
     views,
 )
 from .partition import partition
@@ -47,6 +48,7 @@ PASSES: list[tuple[str, Pass]] = [
     ("join common subexpressions", cse.join_common_subexpressions),
     ("multiply before lookup", repeated_rows.multiply_before_lookup),
     ("products of views", views.products_of_views),
+    ("join products", view_parts.join_products),
     ("share rows", rows.share_rows),
     ("drop dead code", dead.drop_dead_code),
     ("ReLU after pooling", pooling.relu_after_pooling),
@@ -58,7 +60,7 @@ PASSES: list[tuple[str, Pass]] = [
 
 # what changes the time of a run, not its result
 OPTIONAL = frozenset({"fold constants", "simplify", "broadcast late", "join common subexpressions",
-                      "multiply before lookup", "products of views", "share rows", "drop dead code",
+                      "multiply before lookup", "products of views", "join products", "share rows", "drop dead code",
                       "ReLU after pooling", "sum over iterations", "sum products", "fuse elementwise ops"})
 
 
