@@ -11,7 +11,6 @@
 //
 // Output 0 may be written over input 0.
 #include <algorithm>
-#include <numeric>
 
 #include "kernels/column_sum.h"
 #include "kernels/fused_recipe.h"
@@ -67,8 +66,12 @@ struct Input {
     }
     if (period == 1) block = 1;
   }
-  // No tile of a divisor of these rows, that begins at a multiple of it, has a seam inside.
-  int64_t seam(int64_t rows) const { return period == 1 || (block == 1 && period == rows) ? 0 : block > 1 ? block : period; }
+  // Rows from `row` on that a tile can have: up to where the input begins again, or goes on to its next row.
+  int64_t together(int64_t row, int64_t rows) const {
+    if (period == 1 || (block == 1 && period == rows)) return rows;
+    const int64_t seam = block > 1 ? block : period;
+    return seam - row % seam;
+  }
   Value<T> tile(int64_t row) const {
     return {data + row / block % period * width, block > 1 || period == 1 ? 0 : width, wide};
   }
@@ -133,16 +136,6 @@ std::vector<bool> wide_values(const FusedRecipe& recipe, const std::vector<Op<T>
   return wide;
 }
 
-// The rows of a tile: a few thousand bytes, and no seam of an input inside.
-template <class T>
-int64_t tile_rows(const std::vector<Input<T>>& inputs, int64_t rows, int64_t width, bool in_blocks) {
-  int64_t common = in_blocks ? kColumnBlock : 0;
-  for (const Input<T>& in : inputs) common = std::gcd(common, in.seam(rows));
-  int64_t most = std::max<int64_t>(1, kTile / std::max<int64_t>(1, width));
-  while (common % most != 0) --most;
-  return most;
-}
-
 // Whether output 0 lies in input 0's memory where that would not do: an op reads the input after the output is written, or
 // they are no images of each other.
 template <class T>
@@ -198,30 +191,33 @@ Kernel fused_rows(const Node& node) {
       }
     }
 
-    const int64_t tile = tile_rows(inputs, rows, width, column_sums > 0), tiles = (rows + tile - 1) / tile;
-    const int64_t room = tile * std::max<int64_t>(1, width);  // of a tile buffer
-    const int64_t stretch = column_sums > 0 ? kColumnBlock / tile : 1;  // tiles that one thread takes one after another
-    const int64_t stretches = (tiles + stretch - 1) / stretch;
+    const int64_t tile = std::max<int64_t>(1, kTile / std::max<int64_t>(1, width));  // rows
+    const int64_t room = tile * std::max<int64_t>(1, width);                       // of a tile buffer
+    const int64_t stretch = column_sums > 0 ? kColumnBlock : tile;  // rows that one thread takes one after another
+    const int64_t stretches = (rows + stretch - 1) / stretch;
     const int64_t own = recipe.buffers * room + tile + column_sums * ColumnSum<T>::memory(width);  // elements of a thread
     T* const memory = static_cast<T*>(c.scratch(static_cast<size_t>(own * intra_op_threads()) * sizeof(T)));
     T* const partial = static_cast<T*>(c.scratch(static_cast<size_t>(column_sums * stretches * width) * sizeof(T)));
-    const int64_t grain = 1 + kParallelGrain / (stretch * room) / static_cast<int64_t>(ops.size());
+    const int64_t grain = 1 + kParallelGrain / (stretch * std::max<int64_t>(1, width)) / static_cast<int64_t>(ops.size());
     parallel_for(stretches, grain, [&](int64_t first, int64_t last, int part) {
       T* const buffers = memory + part * own;
       T* const sums = buffers + recipe.buffers * room;
       std::vector<Value<T>> value(inputs.size() + ops.size());
       for (int64_t block = first; block < last; ++block) {
-        const int64_t stop = std::min((block + 1) * stretch * tile, rows);
-        for (int64_t row = block * stretch * tile; row < stop; row += tile) {
-          const int64_t count = std::min(tile, stop - row);
-          for (size_t i = 0; i < inputs.size(); ++i) value[i] = inputs[i].tile(row);
+        const int64_t start = block * stretch, stop = std::min(start + stretch, rows);
+        for (int64_t row = start, count; row < stop; row += count) {
+          count = std::min(tile, stop - row);
+          for (size_t i = 0; i < inputs.size(); ++i) {
+            count = std::min(count, inputs[i].together(row, rows));
+            value[i] = inputs[i].tile(row);
+          }
           int column_sum = 0;
           for (const FusedOp& s : recipe.steps) {
             const size_t k = static_cast<size_t>(s.op), to = inputs.size() + k;
             const Value<T>&a = value[static_cast<size_t>(s.a)], &b = value[static_cast<size_t>(s.b)];
             if (ops[k].kind == Kind::ColumnSum) {
-              ColumnSum<T> sum(sums + tile + column_sum * ColumnSum<T>::memory(width), width, stop - block * stretch * tile);
-              sum.add(a.data, row - block * stretch * tile, count);
+              ColumnSum<T> sum(sums + tile + column_sum * ColumnSum<T>::memory(width), width, stop - start);
+              sum.add(a.data, row - start, count);
               if (row + count == stop) sum.finish(partial + (column_sum * stretches + block) * width);
               ++column_sum;
               continue;

@@ -1,4 +1,4 @@
-// `_MatMulOfViews`: a batch of products of matrices that lie in larger tensors, by strides in elements.
+// `_MatMulOfViews`: batches of products of matrices that lie in larger tensors, by strides in elements.
 //
 // The attrs say where: they are checked against the tensors, since a graph may come from anywhere. Products of the batch
 // are shared between the threads, or the threads share each product; the bits are the same.
@@ -26,26 +26,51 @@ struct View {
   }
 };
 
-View read_view(const Node& node, const char* name, size_t batch) {
+// One for each of `count` products.
+std::vector<View> read_views(const Node& node, const char* name, size_t batch, size_t count) {
   const std::vector<int64_t> v = node.list<int64_t>(name);
-  check(v.size() == batch + 3, "[", node.op, "] attr '", name, "' of node '", node.name, "' must have ", batch + 3,
-        " numbers: got ", v.size());
+  check(v.size() == count * (batch + 3), "[", node.op, "] attr '", name, "' of node '", node.name, "' must have ",
+        count * (batch + 3), " numbers: got ", v.size());
   for (int64_t x : v) check(x >= 0 && x < int64_t{1} << 40, "[", node.op, "] attr '", name, "' of node '", node.name, "' holds ", x);
-  return View{v[0], v[batch + 1], v[batch + 2], {v.begin() + 1, v.begin() + 1 + static_cast<std::ptrdiff_t>(batch)}};
+  std::vector<View> views;
+  for (auto at = v.begin(); at != v.end(); at += static_cast<std::ptrdiff_t>(batch + 3)) {
+    const auto end = at + 1 + static_cast<std::ptrdiff_t>(batch);
+    views.push_back({at[0], end[0], end[1], {at + 1, end}});
+  }
+  return views;
 }
+
+struct Product {
+  int64_t m, k, n;
+  View x, y, output;
+  bool ta, tb;  // whether columns, not rows, are contiguous
+  int64_t lda, ldb;
+};
 
 struct Recipe {
   std::vector<int64_t> batch;
-  int64_t count = 1, m = 0, k = 0, n = 0;
-  View x, y, output;
+  int64_t count = 1;  // of the batch
+  std::vector<Product> products;
   Shape shape;
 };
+
+Product product(const Node& node, const int64_t* sizes, const View& x, const View& y, const View& output) {
+  Product p{sizes[0], sizes[1], sizes[2], x, y, output, x.column != 1, y.column != 1, 0, 0};
+  check((x.row == 1 || x.column == 1) && (y.row == 1 || y.column == 1) && output.column == 1, "[", node.op, "] node '",
+        node.name, "' is damaged: rows or columns must be contiguous");
+  p.lda = p.ta ? x.column : x.row;
+  p.ldb = p.tb ? y.column : y.row;
+  check(p.lda >= (p.ta ? p.m : p.k) && p.ldb >= (p.tb ? p.k : p.n) && output.row >= p.n, "[", node.op, "] node '", node.name,
+        "' is damaged: rows or columns overlap");
+  return p;
+}
 
 Recipe read_recipe(const Node& node) {
   Recipe r;
   r.batch = node.list<int64_t>("batch");
   const std::vector<int64_t> sizes = node.list<int64_t>("sizes"), shape = node.list<int64_t>("output_shape");
-  check(sizes.size() == 3 && r.batch.size() <= static_cast<size_t>(Shape::kMaxRank) &&
+  const size_t count = static_cast<size_t>(node.attr<int64_t>("N"));
+  check(count > 0 && sizes.size() == 3 * count && r.batch.size() <= static_cast<size_t>(Shape::kMaxRank) &&
             shape.size() <= static_cast<size_t>(Shape::kMaxRank),
         "[", node.op, "] node '", node.name, "' is damaged: ", sizes.size(), " sizes, ", r.batch.size(), " batch dimensions");
   for (const auto& dims : {r.batch, sizes, shape})
@@ -55,12 +80,9 @@ Recipe read_recipe(const Node& node) {
     r.count *= d;
     check(r.count < int64_t{1} << 31, "[", node.op, "] node '", node.name, "' is damaged: its batch is too large");
   }
-  r.m = sizes[0];
-  r.k = sizes[1];
-  r.n = sizes[2];
-  r.x = read_view(node, "x_view", r.batch.size());
-  r.y = read_view(node, "y_view", r.batch.size());
-  r.output = read_view(node, "output_view", r.batch.size());
+  const auto views = [&](const char* name) { return read_views(node, name, r.batch.size(), count); };
+  const std::vector<View> x = views("x_view"), y = views("y_view"), output = views("output_view");
+  for (size_t i = 0; i < count; ++i) r.products.push_back(product(node, &sizes[3 * i], x[i], y[i], output[i]));
   r.shape = Shape(shape.begin(), shape.end());
   return r;
 }
@@ -77,27 +99,30 @@ void check_inside(const Node& node, const Recipe& r, const View& view, int64_t r
 template <class T>
 Kernel matmul_of_views(const Node& node) {
   const Recipe r = read_recipe(node);
-  check((r.x.row == 1 || r.x.column == 1) && (r.y.row == 1 || r.y.column == 1) && r.output.column == 1, "[", node.op,
-        "] node '", node.name, "' is damaged: rows or columns must be contiguous");
-  const bool ta = r.x.column != 1, tb = r.y.column != 1;
-  const int64_t lda = ta ? r.x.column : r.x.row, ldb = tb ? r.y.column : r.y.row;
-  check(lda >= (ta ? r.m : r.k) && ldb >= (tb ? r.k : r.n) && r.output.row >= r.n, "[", node.op, "] node '", node.name,
-        "' is damaged: rows or columns overlap");
-  return [r, ta, tb, lda, ldb](Context& c) {
-    const Tensor &x = c.input(0), &y = c.input(1);
+  return [r](Context& c) {
+    const int products = static_cast<int>(r.products.size());
+    check(c.num_inputs() == 2 * products, "[", c.node().op, "] node '", c.node().name, "' is damaged: it has ",
+          c.num_inputs(), " inputs for ", products, " products");
     Tensor& out = c.output(0, r.shape);
-    T* z = out.data<T>();
-    if (r.count * r.m * r.n == 0 || r.k == 0) return void(std::memset(out.raw(), 0, out.bytes()));
-    check_inside(c.node(), r, r.x, r.m, r.k, x.num_elements());
-    check_inside(c.node(), r, r.y, r.k, r.n, y.num_elements());
-    check_inside(c.node(), r, r.output, r.m, r.n, out.num_elements());
-    const bool few = r.count < intra_op_threads();  // then each product uses the threads
-    const int64_t grain = few ? r.count : 1 + kWorthAThread / (r.m * r.n * r.k + 1);
-    parallel_for(r.count, grain, [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; ++i)
-        gemm(ta, tb, r.m, r.n, r.k, T(1), x.data<T>() + r.x.at(r.batch, i), lda, y.data<T>() + r.y.at(r.batch, i), ldb, T(0),
-             z + r.output.at(r.batch, i), r.output.row);
-    });
+    T* const z = out.data<T>();
+    for (int i = 0; i < products; ++i) {
+      const Product& p = r.products[static_cast<size_t>(i)];
+      const Tensor &x = c.input(i), &y = c.input(products + i);
+      if (r.count * p.m * p.n == 0 || p.k == 0) {
+        check(products == 1, "[", c.node().op, "] node '", c.node().name, "' is damaged: an empty product among others");
+        return void(std::memset(out.raw(), 0, out.bytes()));
+      }
+      check_inside(c.node(), r, p.x, p.m, p.k, x.num_elements());
+      check_inside(c.node(), r, p.y, p.k, p.n, y.num_elements());
+      check_inside(c.node(), r, p.output, p.m, p.n, out.num_elements());
+      const bool few = r.count < intra_op_threads();  // then each product uses the threads
+      const int64_t grain = few ? r.count : 1 + kWorthAThread / (p.m * p.n * p.k + 1);
+      parallel_for(r.count, grain, [&](int64_t begin, int64_t end, int) {
+        for (int64_t b = begin; b < end; ++b)
+          gemm(p.ta, p.tb, p.m, p.n, p.k, T(1), x.data<T>() + p.x.at(r.batch, b), p.lda, y.data<T>() + p.y.at(r.batch, b),
+               p.ldb, T(0), z + p.output.at(r.batch, b), p.output.row);
+      });
+    }
   };
 }
 

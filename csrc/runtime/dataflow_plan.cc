@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
-#include <sstream>
 #include <unordered_map>
 #include <utility>
 
@@ -348,24 +347,5 @@ bool needs_dataflow(const std::vector<Node>& nodes) {
 }
 
 FlowPlan make_flow_plan(GraphDef graph) { return FlowPlanner(std::move(graph)).make(); }
-
-std::string describe(const FlowPlan& plan) {
-  std::ostringstream out;
-  out << plan.nodes.size() << " nodes, by ready queue\n";
-  for (const FlowFrame& frame : plan.frames) {
-    if (frame.parent >= 0)
-      out << "loop '" << frame.name << "', at most " << frame.parallel_iterations << " iterations at once\n";
-    for (const FlowNode& f : frame.nodes) {
-      out << f.node->name << " = " << f.node->op << '(';
-      for (size_t k = 0; k < f.node->inputs.size(); ++k) out << (k ? ", " : "") << f.node->inputs[k];
-      out << ')';
-      const FlowFrame& target = plan.frames[static_cast<size_t>(f.target)];
-      for (int k = 0; k < f.num_outputs; ++k)
-        out << (k ? ", " : " -> ") << name_of(target.values[static_cast<size_t>(f.first_output + k)].dtype);
-      out << '\n';
-    }
-  }
-  return out.str();
-}
 
 }  // namespace rf

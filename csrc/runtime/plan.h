@@ -1,7 +1,8 @@
 // From a graph to the plan of a straight line: the order of the nodes, the kernel of each, and the memory of each output.
 //
 // A value is one output of one node. Values that share memory by construction (Identity, Reshape, an op computed in
-// place, parts and what they are parts of) share one storage. Making a plan changes no state except through Pinning; a plan can be made again.
+// place, parts and what they are parts of) share one storage: shared_storage.h. Making a plan changes no state except
+// through Pinning; a plan can be made again.
 #pragma once
 
 #include <cstdint>

@@ -33,6 +33,7 @@ PASSES: list[tuple[str, Pass]] = [
     ("join common subexpressions", cse.join_common_subexpressions),
     ("multiply before lookup", products.multiply_before_lookup),
     ("products of views", products.products_of_views),
+    ("join products", products.join_products),
     ("share rows", rows.share_rows),
     ("drop dead code", dead.drop_dead_code),
     ("ReLU after pooling", pooling.relu_after_pooling),
@@ -44,7 +45,7 @@ PASSES: list[tuple[str, Pass]] = [
 
 # what changes the time of a run, not its result
 OPTIONAL = frozenset({"fold constants", "simplify", "broadcast late", "join common subexpressions",
-                      "multiply before lookup", "products of views", "share rows", "drop dead code",
+                      "multiply before lookup", "products of views", "join products", "share rows", "drop dead code",
                       "ReLU after pooling", "sum over iterations", "sum products", "fuse elementwise ops"})
 
 

@@ -37,8 +37,9 @@ def products(op: Operation, unknown: int = 1) -> int:
         adjoint = op.attrs.get("transpose_a", op.attrs.get("adj_x", False))
         return 2 * count(op.outputs[0], unknown) * ((inner[-2 if adjoint else -1] or unknown) if inner else 1)
     if op.type == "_MatMulOfViews":
-        sizes: list[int] = [*op.attrs["batch"], *op.attrs["sizes"]]
-        return 2 * math.prod(sizes)
+        sizes: list[int] = op.attrs["sizes"]
+        batch: list[int] = op.attrs["batch"]
+        return 2 * sum(math.prod([*batch, *sizes[i:i + 3]]) for i in range(0, len(sizes), 3))
     if op.type in ("_SumOfProducts", "_AddProducts"):
         axis = 0 if op.attrs["transpose_a"] else 1
         shapes = [t.shape.dims for t in op.inputs[op.span("a")]]

@@ -41,9 +41,35 @@ def test_heads_of_attention_are_neither_copied_nor_transposed_forward_and_back()
     y = attention(x)
     fetches = [y, rf.gradients(rf.reduce_sum(y * y), [x])[0]]
     found = kinds(optimised(fetches, [x]))
-    assert found.count("_MatMulOfViews") == 6
-    assert not {"Transpose", "Split", "BatchMatMulV2"} & set(found)
+    assert found.count("_MatMulOfViews") == 4, "the gradients of queries, keys and values are one node"
+    assert not {"Transpose", "Split", "BatchMatMulV2", "ConcatV2"} & set(found)
     check_same(fetches, [x])
+
+
+def two_products():
+    """Of shape (6, 4, 5) each, in a batch of (2, 3) that is transposed."""
+    feeds = [rf.placeholder(rf.float64, s) for s in ((3, 2, 4, 7), (3, 2, 7, 5), (3, 2, 4, 8), (3, 2, 8, 5))]
+    turned = [rf.transpose(t, [1, 0, 2, 3]) for t in feeds]
+    return feeds, [rf.reshape(rf.matmul(a, b), [6, 4, 5]) for a, b in (turned[:2], turned[2:])]
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_products_are_written_where_they_are_concatenated(axis):
+    feeds, parts = two_products()
+    y = rf.concat(parts, axis)
+    found = kinds(optimised([y], feeds))
+    assert found.count("_MatMulOfViews") == 1 and not {"ConcatV2", "_JoinRows", "Reshape"} & set(found)
+    check_same([y], feeds)
+
+
+def test_parts_that_others_read_or_that_strides_cannot_place_are_concatenated():
+    _, parts = two_products()
+    read_twice = [rf.concat(parts, 1), rf.reduce_sum(parts[0], 0)]
+    astray = [rf.concat([rf.reshape(p, [40, 3]) for p in two_products()[1]], 1)]
+    for fetches in (read_twice, astray):
+        feeds = [op.outputs[0] for op in rf.get_default_graph().get_operations() if op.type == "Placeholder"]
+        assert kinds(optimised(fetches, feeds)).count("_MatMulOfViews") == 2
+    check_same([*read_twice, *astray], feeds)
 
 
 def test_a_batch_of_plain_matrices_stays_as_it_is():

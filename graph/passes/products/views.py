@@ -82,7 +82,7 @@ def _fold(program: Program, op: Operation, places: Places | None, fixed: set[Ope
         shape = tuple(shape[i] for i in perm)
         placed = dict(zip(perm, _contiguous(shape)))
         strides = [placed[i] for i in range(len(shape))]
-    attrs = {"T": z.dtype, "batch": batch, "sizes": [m, k, n], "x_view": [x.offset, *x.strides],
+    attrs = {"T": z.dtype, "N": 1, "batch": batch, "sizes": [m, k, n], "x_view": [x.offset, *x.strides],
              "y_view": [y.offset, *y.strides], "output_shape": list(shape), "output_view": [0, *strides]}
     node = program.add("_MatMulOfViews", [x.base, y.base], attrs, f"{op.name}/_of_views", like=op)
     program.replace(z if target is None else target.outputs[0], node.outputs[0])
