@@ -112,6 +112,7 @@ def convolutions() -> Iterator[Case]:
     yield from convolution("1x1 32^2x16 to 32, stride 2, resnet20", 32, 32, 16, 32, 1, 2)
     yield from convolution("1x1 28^2x64 to 64", 8, 28, 64, 64, 1)
     yield from convolution("3x3 8^2x64 to 64, 2 images", 2, 8, 64, 64, 3, least=0.4)
+    yield from convolution("3x3 32^2x3 to 16, 2 images", 2, 32, 3, 16, 3, least=0.1)
     yield from depthwise("3x3 28^2x64", 8, 28, 64, 3)
 
 

@@ -50,6 +50,12 @@ def test_convolutions_of_many_tiles_and_bands_equal_their_references(image, size
     check_convolutions(Window(3, image, size, (stride, stride), (1, 1), "SAME", (0, 0, 0, 0), channels, out_channels))
 
 
+@pytest.mark.parametrize("strides, dilations", [((1, 1), (1, 1)), ((1, 1), (3, 2)), ((2, 3), (1, 1)), ((3, 2), (2, 3))])
+@pytest.mark.parametrize("channels, pads", [(1, (3, 0, 1, 4)), (2, (0, 2, 6, 0)), (3, (0, 0, 2, 2))])
+def test_gradients_to_few_channels_in_many_bands_equal_their_references(channels, pads, strides, dilations):
+    check_convolutions(Window(2, (61, 500 // channels), (5, 3), strides, dilations, "EXPLICIT", pads, channels, 5))
+
+
 @pytest.mark.parametrize("windows", [CASES, DEPTHWISE], ids=["full", "depthwise"])
 def test_the_cases_cover_what_they_claim(windows):
     assert {w.channels for w in windows} == {w.out_channels for w in windows} == set(range(1, MOST_CHANNELS + 1))
