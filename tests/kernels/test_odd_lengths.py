@@ -50,6 +50,19 @@ def test_rows_columns_and_scalars_of_any_length_broadcast(kind):
             op.check(whole(rng, *x), whole(rng, *y), exact=True, threads=())
 
 
+@pytest.mark.parametrize("choice", ["all", "row", "column"])
+def test_choices_of_any_length_between_rows_columns_and_scalars_broadcast(choice):
+    rng = np.random.default_rng(8)
+    shapes = lambda n: {"all": (3, n), "row": (n,), "column": (3, 1)}  # noqa: E731
+    sides = lambda n: [(3, n), (3, 1), (n,), ()]  # noqa: E731
+    zeros, condition = [np.zeros(s, np.float32) for s in sides(1)], np.zeros(shapes(1)[choice], bool)
+    picks = [(i, j, OneOp("SelectV2", [condition, a, b])) for i, a in enumerate(zeros) for j, b in enumerate(zeros)]
+    for n in range(MOST + 1):
+        condition = rng.integers(0, 2, shapes(n)[choice]) > 0
+        for i, j, op in picks:
+            op.check(condition, whole(rng, *sides(n)[i]), whole(rng, *sides(n)[j]), exact=True, threads=())
+
+
 @pytest.mark.parametrize("rows", [1, 18])
 @pytest.mark.parametrize("kind", ["Sum", "Max", "Min", "Mean", "Prod", "ArgMax", "ArgMin"])
 def test_reductions_of_any_length_equal_their_references(kind, rows):
