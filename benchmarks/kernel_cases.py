@@ -16,6 +16,9 @@ from ringflow.graph.opdef import OPS
 
 # Instructions of the formulas in csrc/kernels/vector_math.h, times two.
 EXP, LOG, TANH, SIGMOID = 40, 44, 44, 36
+# Those of csrc/kernels/philox.cc and random.cc, for a number: ten rounds of two multiplications, two shifts and two
+# exclusive ors of three, on lanes of 64 bits; then what makes the number of the bits.
+UNIFORM, NORMAL = 66, 120
 
 
 @dataclass(frozen=True)
@@ -249,9 +252,10 @@ def updates() -> Iterator[Case]:
                sparse_update(lambda: rf.train.GradientDescentOptimizer(0.1), 100_000), ((picked.size, 32), picked),
                bytes_moved=3 * 4 * 32 * picked.size)
     n = int(np.prod(CACHED))
-    yield Case("random", "uniform", lambda: rf.random_uniform(CACHED), (), bytes_moved=4 * n)
-    yield Case("random", "normal", lambda: rf.random_normal(CACHED), (), bytes_moved=4 * n)
-    yield Case("random", "dropout", lambda x: rf.nn.dropout(x, 0.9), (CACHED,))
+    yield Case("random", "uniform", lambda: rf.random_uniform(CACHED), (), UNIFORM * n, 4 * n, least=0.2)
+    yield Case("random", "normal", lambda: rf.random_normal(CACHED), (), NORMAL * n, 4 * n, least=0.18)
+    yield Case("random", "truncated normal", lambda: rf.truncated_normal(CACHED), (), NORMAL * n, 4 * n, least=0.15)
+    yield Case("random", "dropout", lambda x: rf.nn.dropout(x, 0.9), (CACHED,), (UNIFORM + 6) * n, least=0.12)
 
 
 CASES = [*products(), *convolutions(), *images(), *elementwise(), *rows(), *moves(), *updates()]
