@@ -94,14 +94,14 @@ def convolution(name: str, batch: int, size: int, channels: int, out: int, taps:
     yield Case("convolution", f"{name}, filter", lambda x, dy: to_filter(x, ints(*f), dy), (x, y), flops, least=least)
 
 
-def depthwise(name: str, batch: int, size: int, channels: int, taps: int) -> Iterator[Case]:
+def depthwise(name: str, batch: int, size: int, channels: int, taps: int, least: float | None = None) -> Iterator[Case]:
     x, f = (batch, size, size, channels), (taps, taps, channels, 1)
     forward, to_input, to_filter = (node("DepthwiseConv2dNative" + kind, strides=[1, 1, 1, 1], padding="SAME")
                                     for kind in ("", "BackpropInput", "BackpropFilter"))
     flops = 2 * int(np.prod(x)) * taps**2
-    yield Case("depthwise", f"{name}, forward", forward, (x, f), flops)
-    yield Case("depthwise", f"{name}, input", lambda f, dy: to_input(ints(*x), f, dy), (f, x), flops)
-    yield Case("depthwise", f"{name}, filter", lambda x, dy: to_filter(x, ints(*f), dy), (x, x), flops)
+    yield Case("depthwise", f"{name}, forward", forward, (x, f), flops, least=least)
+    yield Case("depthwise", f"{name}, input", lambda f, dy: to_input(ints(*x), f, dy), (f, x), flops, least=least)
+    yield Case("depthwise", f"{name}, filter", lambda x, dy: to_filter(x, ints(*f), dy), (x, x), flops, least=least)
 
 
 def convolutions() -> Iterator[Case]:
@@ -117,6 +117,7 @@ def convolutions() -> Iterator[Case]:
     yield from convolution("3x3 8^2x64 to 64, 2 images", 2, 8, 64, 64, 3, least=0.4)
     yield from convolution("3x3 32^2x3 to 16, 2 images", 2, 32, 3, 16, 3, least=0.1)
     yield from depthwise("3x3 28^2x64", 8, 28, 64, 3)
+    yield from depthwise("3x3 28^2x64, 1 image", 1, 28, 64, 3, least=0.08)
 
 
 # ---- images
