@@ -76,6 +76,19 @@ def test_reductions_of_any_length_equal_their_references(kind, rows):
             op.check(x, np.array(axes, np.int32), exact=kind != "Mean", threads=())
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64])
+@pytest.mark.parametrize("kind", ["ArgMax", "ArgMin"])
+def test_the_first_extreme_or_nan_of_a_long_row_is_found(kind, dtype):
+    rng, axis = np.random.default_rng(9), np.array(1, np.int32)
+    op = OneOp(kind, [np.zeros((1, 1), dtype), axis])
+    for n in (1023, 1024, 1025, 5000):
+        x = whole(rng, 40, n, dtype=dtype)
+        sign = 1 if kind == "ArgMax" else -1
+        for row in x[10:]:  # an extreme twice, or NaN twice, anywhere
+            row[rng.integers(0, n, 2)] = np.nan if rng.integers(2) and x.dtype.kind == "f" else 9 * sign
+        op.check(x, axis, exact=True)
+
+
 @pytest.mark.parametrize("kind", ["Any", "All"])
 def test_logical_reductions_of_any_length_equal_their_references(kind):
     rng = np.random.default_rng(3)
