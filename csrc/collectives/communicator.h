@@ -148,6 +148,7 @@ class Communicator : public std::enable_shared_from_this<Communicator> {
   void over_transport(Algorithm algorithm, void* data, int64_t count, DType dtype, Reduction reduction);
   bool on_every_node(bool good);
   void agree_first();
+  void hear_last_words(int from);
   Segment* passage();
   void give_private_memory(Bucket& bucket) const;
   void check_bucket(const Bucket& bucket, int64_t count, DType dtype, Reduction reduction) const;

@@ -255,6 +255,7 @@ void Watch::listen() {
       send_notice('h', "");
     }
   }
+  listened_.fetch_add(1, std::memory_order_release);
 }
 
 void throw_different(const Watch& watch, int rank, const Signature& signature, int other, const Signature& different) {

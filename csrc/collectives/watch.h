@@ -74,6 +74,8 @@ class Watch {
   void announce(Presence presence);
   // Reads what the transport has brought into the block.
   void listen();
+  // How often that has been done; from any thread.
+  uint64_t listened() const { return listened_.load(std::memory_order_acquire); }
   // Ends waits of this rank only: the communicator is being closed.
   void stop() { stopped_.store(true, std::memory_order_relaxed); }
 
@@ -135,6 +137,7 @@ class Watch {
   bool crowded_ = false;
   int spins_ = kSpins, waits_ = 0;
   std::atomic<bool> stopped_{false};
+  std::atomic<uint64_t> listened_{0};
   Signature signature_;
   uint64_t sequence_ = 0;
   int peer_ = -1;
