@@ -137,7 +137,7 @@ void Communicator::abort(const std::string& text) {
   if (parent_) return parent_->abort(text);
   if (!control_->abort(rank_, text) || all_share() || size_ == 1) return;
   // Jobs see the flag within milliseconds; then this thread may use the transport.
-  progress_->run_soon([&] { watch_->abort(text); }, 1.0);
+  unsaid_ = !progress_->run_soon([&] { watch_->abort(text); }, 1.0);
 }
 
 void Communicator::leave() {
@@ -145,7 +145,11 @@ void Communicator::leave() {
 }
 
 void Communicator::tell() {
-  if (size_ > 1 && !parent_) progress_->run_soon([&] { watch_->announce(Presence::Told); }, 1.0);
+  if (size_ == 1 || parent_) return;
+  progress_->run_soon([&] {
+    if (unsaid_) watch_->abort(control_->abort_text());  // else the others take this for a departure
+    watch_->announce(Presence::Told);
+  }, 1.0);
 }
 
 int Communicator::wait_told(double timeout_s) {

@@ -165,6 +165,7 @@ class Communicator : public std::enable_shared_from_this<Communicator> {
   ControlBlock* control_;
   std::unique_ptr<Peers> peers_;
   std::atomic<bool> closed_{false};
+  std::atomic<bool> unsaid_{false};  // an abort by this rank that could not be sent in time
   uint64_t stacks_shown_for_ = 0;  // this and the next: of the supervising thread
   std::chrono::steady_clock::time_point aborted_since_;
   std::shared_ptr<Watch> watch_;
