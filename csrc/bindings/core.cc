@@ -10,6 +10,7 @@ namespace rf {
 void bind_runtime(py::module_& m);
 void bind_collectives(py::module_& m);
 void bind_io(py::module_& m);
+void bind_exit_code(py::module_& m);
 
 namespace {
 
@@ -49,4 +50,5 @@ PYBIND11_MODULE(_core, m) {
   rf::bind_runtime(m);
   rf::bind_collectives(m);
   rf::bind_io(m);
+  rf::bind_exit_code(m);
 }
