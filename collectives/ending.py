@@ -2,9 +2,9 @@
 
 An uncaught exception: the first rank to fail prints its traceback, tells the others (their collectives throw
 AbortedError with its text), gives them a few seconds to say so, then calls MPI_Abort, which also ends ranks that are in
-no collective. `sys.exit(code != 0)` and `raise SystemExit(code)` likewise. A rank that ends without an error is marked
-as gone, so that nobody waits for it. Installed by `init` in a world of several processes; the program's own excepthook
-still prints the traceback.
+no collective. `sys.exit(code != 0)` likewise. A rank that ends without an error is marked as gone, so that nobody waits
+for it; so is one that raises SystemExit itself, whose code Python shows to nobody. Installed by `init` in a world of
+several processes; the program's own excepthook still prints the traceback.
 
 A thread looks after the process meanwhile (supervise): it sees peers die, and shows where this rank is when others
 wait for it.
@@ -48,7 +48,6 @@ class Ending:
         sys.excepthook = self.on_exception
         threading.excepthook = self.on_thread_exception
         sys.exit = self.on_exit_call  # type: ignore[assignment]
-        _core().watch_exit(threading.main_thread().ident)  # for SystemExits that are raised otherwise
         atexit.register(self.at_exit)
 
     def attach(self, communicator: Communicator, warn_s: float) -> None:
@@ -94,7 +93,6 @@ class Ending:
         """Every other end of the interpreter."""
         if os.getpid() != self.process:
             return
-        self.exit_code = _core().exit_code(self.exit_code)
         if self.communicator is None:  # MPI_Finalize would wait for ranks that may never come
             say(f"ringflow: {self.who} ends after init has failed, and ends the job")
             self.end_all(self.exit_code if isinstance(self.exit_code, int) and self.exit_code else 1, grace_s=0.0)

@@ -10,7 +10,6 @@ namespace rf {
 void bind_runtime(py::module_& m);
 void bind_collectives(py::module_& m);
 void bind_io(py::module_& m);
-void bind_exit_code(py::module_& m);
 
 namespace {
 
@@ -50,5 +49,4 @@ PYBIND11_MODULE(_core, m) {
   rf::bind_runtime(m);
   rf::bind_collectives(m);
   rf::bind_io(m);
-  rf::bind_exit_code(m);
 }

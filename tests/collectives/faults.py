@@ -24,7 +24,7 @@ SEEN = {
     "exit": [r"rank {r}/{p} on \S+ ends.* because rank {v}/{p} \(\S+\) ended: sys.exit\(3\)"],
     "text": [r"rank {r}/{p} on \S+ ends.* because rank {v}/{p} \(\S+\) ended: sys.exit\('planted'\)"],
     "interrupt": [r"rank {r}/{p} on \S+ ends.* because rank {v}/{p} \(\S+\) ended: KeyboardInterrupt"],
-    "system exit": [r"rank {r}/{p} on \S+ ends.* because rank {v}/{p} \(\S+\) ended: sys.exit\(3\)"],
+    "system exit": [r"rank {v} has left the program and cannot join"],
     "leave": [r"rank {v} has left the program and cannot join"],
     "sleep": [NOT_JOINED],
     "stop": [NOT_JOINED + r".* is stopped by a signal"],

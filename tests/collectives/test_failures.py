@@ -28,11 +28,6 @@ if world.rank == 1:
         raise ValueError("bad batch")
     if how == "sleep":
         time.sleep(120)
-    if how == "system exit":
-        try:
-            raise SystemExit(4)  # which does not end the program
-        except SystemExit:
-            raise SystemExit(3)
     sys.exit(3 if how == "exit" else 0)
 if others == "collective":
     world.allreduce(np.ones(10))
@@ -218,7 +213,6 @@ BY_RANK_1 = "because rank 1/3"
     ("raise", "collective", "0", {0: BY_RANK_1, 1: "failed and ends the job", 2: "ended: ValueError: bad batch"}),
     ("raise", "python", "1", {1: "failed and ends the job"}),
     ("exit", "collective", "1", {0: BY_RANK_1, 1: "sys.exit(3)", 2: "ended: sys.exit(3)"}),
-    ("system exit", "collective", "1", {0: BY_RANK_1, 1: "sys.exit(3)", 2: "ended: sys.exit(3)"}),
     ("leave", "collective", "1", {0: "rank 1 has left", 2: "rank 1 has left"}),
     ("leave", "collective", "0", {0: "rank 1 has left", 2: "rank 1 has left"}),
     ("sleep", "collective", "1", {0: "timed out", 2: "timed out"}),
@@ -229,21 +223,8 @@ def test_a_rank_that_ends_takes_the_job_along(mpirun, how, others, shared_memory
     check_job(done, time.time(), naming)
     if how == "raise":
         assert done.stderr.count("Traceback") == 1, "the traceback is printed once"
-    if how in ("exit", "system exit"):
+    if how == "exit":
         assert done.returncode == 3
-
-
-def test_a_caught_system_exit_is_no_end_of_the_program(mpirun):
-    done = mpirun(2, """
-from ringflow import collectives
-world = collectives.init()
-try:
-    raise SystemExit(3)
-except SystemExit:
-    pass
-world.barrier()
-""")
-    assert done.returncode == 0 and "ringflow:" not in done.stderr, done.stderr
 
 
 def test_an_agreed_exit_code_is_no_failure_of_anybody(mpirun):
