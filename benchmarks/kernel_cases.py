@@ -16,6 +16,9 @@ from ringflow.graph.opdef import OPS
 
 # Instructions of the formulas in csrc/kernels/vector_math.h, times two.
 EXP, LOG, TANH, SIGMOID = 40, 44, 44, 36
+# Those of csrc/kernels/philox.cc and random.cc, for a number: ten rounds of two multiplications, two shifts and two
+# exclusive ors of three, on lanes of 64 bits; then what makes the number of the bits.
+UNIFORM, NORMAL = 66, 120
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,14 @@ def convolution(name: str, batch: int, size: int, channels: int, out: int, taps:
     yield Case("convolution", f"{name}, filter", lambda x, dy: to_filter(x, ints(*f), dy), (x, y), flops, least=least)
 
 
-def depthwise(name: str, batch: int, size: int, channels: int, taps: int) -> Iterator[Case]:
+def depthwise(name: str, batch: int, size: int, channels: int, taps: int, least: float | None = None) -> Iterator[Case]:
     x, f = (batch, size, size, channels), (taps, taps, channels, 1)
     forward, to_input, to_filter = (node("DepthwiseConv2dNative" + kind, strides=[1, 1, 1, 1], padding="SAME")
                                     for kind in ("", "BackpropInput", "BackpropFilter"))
     flops = 2 * int(np.prod(x)) * taps**2
-    yield Case("depthwise", f"{name}, forward", forward, (x, f), flops)
-    yield Case("depthwise", f"{name}, input", lambda f, dy: to_input(ints(*x), f, dy), (f, x), flops)
-    yield Case("depthwise", f"{name}, filter", lambda x, dy: to_filter(x, ints(*f), dy), (x, x), flops)
+    yield Case("depthwise", f"{name}, forward", forward, (x, f), flops, least=least)
+    yield Case("depthwise", f"{name}, input", lambda f, dy: to_input(ints(*x), f, dy), (f, x), flops, least=least)
+    yield Case("depthwise", f"{name}, filter", lambda x, dy: to_filter(x, ints(*f), dy), (x, x), flops, least=least)
 
 
 def convolutions() -> Iterator[Case]:
@@ -112,7 +115,9 @@ def convolutions() -> Iterator[Case]:
     yield from convolution("1x1 32^2x16 to 32, stride 2, resnet20", 32, 32, 16, 32, 1, 2)
     yield from convolution("1x1 28^2x64 to 64", 8, 28, 64, 64, 1)
     yield from convolution("3x3 8^2x64 to 64, 2 images", 2, 8, 64, 64, 3, least=0.4)
+    yield from convolution("3x3 32^2x3 to 16, 2 images", 2, 32, 3, 16, 3, least=0.1)
     yield from depthwise("3x3 28^2x64", 8, 28, 64, 3)
+    yield from depthwise("3x3 28^2x64, 1 image", 1, 28, 64, 3, least=0.08)
 
 
 # ---- images
@@ -191,7 +196,7 @@ def rows() -> Iterator[Case]:
         yield Case("reduction", f"sum of {name}, cached", lambda x, axes=axes: rf.reduce_sum(x, axes), (CACHED,),
                    least=0.15)
     yield Case("reduction", "maximum of rows, cached", lambda x: rf.reduce_max(x, [1]), (CACHED,), least=0.15)
-    yield Case("reduction", "argmax of rows, cached", lambda x: rf.argmax(x, 1), (CACHED,))
+    yield Case("reduction", "argmax of rows, cached", lambda x: rf.argmax(x, 1), (CACHED,), least=0.07)
     yield Case("reduction", "sum of all, large", lambda x: rf.reduce_sum(x), (LARGE,))
     yield Case("reduction", "sum of columns, large", lambda x: rf.reduce_sum(x, [0]), (LARGE,))
     yield Case("softmax", "512 classes, cached", rf.nn.softmax, (CACHED,), EXP * n, least=0.14)
@@ -248,9 +253,10 @@ def updates() -> Iterator[Case]:
                sparse_update(lambda: rf.train.GradientDescentOptimizer(0.1), 100_000), ((picked.size, 32), picked),
                bytes_moved=3 * 4 * 32 * picked.size)
     n = int(np.prod(CACHED))
-    yield Case("random", "uniform", lambda: rf.random_uniform(CACHED), (), bytes_moved=4 * n)
-    yield Case("random", "normal", lambda: rf.random_normal(CACHED), (), bytes_moved=4 * n)
-    yield Case("random", "dropout", lambda x: rf.nn.dropout(x, 0.9), (CACHED,))
+    yield Case("random", "uniform", lambda: rf.random_uniform(CACHED), (), UNIFORM * n, 4 * n, least=0.2)
+    yield Case("random", "normal", lambda: rf.random_normal(CACHED), (), NORMAL * n, 4 * n, least=0.18)
+    yield Case("random", "truncated normal", lambda: rf.truncated_normal(CACHED), (), NORMAL * n, 4 * n, least=0.15)
+    yield Case("random", "dropout", lambda x: rf.nn.dropout(x, 0.9), (CACHED,), (UNIFORM + 6) * n, least=0.12)
 
 
 CASES = [*products(), *convolutions(), *images(), *elementwise(), *rows(), *moves(), *updates()]

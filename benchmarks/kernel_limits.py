@@ -72,7 +72,7 @@ class Limits:
 
 
 def part_reached(call: Callable[[], object], flops: float, moved: float, enough: float, limits: Limits,
-                 attempts: int = 12) -> float:
+                 attempts: int = 100) -> float:
     """The part of the limit that `call` reaches; measures until it is `enough`, `attempts` times at most, kernel and
     limit in turn. What disturbs is over by then, or slows both down."""
     time, part = float("inf"), 0.0

@@ -17,6 +17,9 @@ class Error(Exception):
         self.node = node
 
 
+OpError = Error  # TensorFlow's name
+
+
 class CancelledError(Error):
     code = 1
 

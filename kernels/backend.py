@@ -38,11 +38,12 @@ class CppBackend:
             _core.set_intra_op_threads(config.intra_op_parallelism_threads)
 
     def compile(self, program: Program) -> Run:
-        """A run whose attribute `timed` is a function as ``compile_timed`` gives.
+        """A run with an `offer` (graph/backend.py), whose attribute `timed` is a function as ``compile_timed`` gives.
 
         Raises: the typed errors of graph/errors.py: UnimplementedError for a kernel that does not exist, ..."""
         executable = self._executable(program)
         run: Any = self._guarded(executable.run)
+        run.offer = self._guarded(executable.offer)
         run.timed = self._timed(executable, program)
         return run  # type: ignore[no-any-return]
 

@@ -36,7 +36,7 @@ def mpirun(tmp_path):
         pytest.skip("there is no mpirun")
     pytest.importorskip("ringflow._mpi" if "mpi4py.MPI" in sys.modules else "mpi4py")
 
-    def run(ranks, source, *args, timeout_s=60, within=(), **settings):
+    def run(ranks, source, *args, timeout_s=150, within=(), **settings):
         """source: a path, or the text of a script. within: a command that runs mpirun."""
         script = source if isinstance(source, pathlib.Path) else tmp_path / "script.py"
         if script is not source:

@@ -156,6 +156,18 @@ py::list run(Runs& executable, py::handle feeds, int64_t timeout_ms, Cancellatio
                          [&](const RunOptions& options) { return executable.run(arguments.tensors(), options); }));
 }
 
+// `run`, or None where a feed is not an array of the planned dtype and shape.
+template <class Runs>
+py::object offer(Runs& executable, py::handle feeds, int64_t timeout_ms, Cancellation* cancellation) {
+  const std::vector<Argument>& arguments = executable.arguments();
+  if (!PyList_Check(feeds.ptr()) && !PyTuple_Check(feeds.ptr())) return py::none();
+  if (static_cast<size_t>(PySequence_Fast_GET_SIZE(feeds.ptr())) != arguments.size()) return py::none();
+  PyObject** items = PySequence_Fast_ITEMS(feeds.ptr());
+  for (size_t i = 0; i < arguments.size(); ++i)
+    if (arguments[i].name.empty() || !is_plain_array(items[i], arguments[i].dtype, arguments[i].shape)) return py::none();
+  return run(executable, feeds, timeout_ms, cancellation);
+}
+
 py::tuple run_timed(Executable& executable, py::handle feeds, int64_t timeout_ms, Cancellation* cancellation) {
   const Feeds arguments(executable.arguments(), feeds);
   std::vector<Call> calls;
@@ -247,6 +259,8 @@ void bind_runtime(py::module_& m) {
            }),
            py::arg("graph_def"), py::arg("resources"), py::arg("pool") = nullptr)
       .def("run", &run<Executable>, py::arg("feeds"), py::arg("timeout_ms") = 0, py::arg("cancellation") = nullptr)
+      .def("offer", &offer<Executable>, py::arg("feeds"), py::arg("timeout_ms") = 0, py::arg("cancellation") = nullptr,
+           "As run; None where the feeds are not all arrays of the planned dtypes and shapes.")
       .def("run_timed", &run_timed, py::arg("feeds"), py::arg("timeout_ms") = 0, py::arg("cancellation") = nullptr,
            "(results, [(node, start_ns, end_ns, thread, [(dtype, shape, bytes)])]): the calls of kernels, by start.")
       .def("arguments", &arguments, "(name, dtype, shape) by index; name '' where nothing reads the feed.")
@@ -270,6 +284,8 @@ void bind_runtime(py::module_& m) {
            }),
            py::arg("graph_defs"), py::arg("fetches"), py::arg("resources"))
       .def("run", &run<Partitions>, py::arg("feeds"), py::arg("timeout_ms") = 0, py::arg("cancellation") = nullptr)
+      .def("offer", &offer<Partitions>, py::arg("feeds"), py::arg("timeout_ms") = 0, py::arg("cancellation") = nullptr,
+           "As Executable.offer.")
       .def("run_timed", &run_parts_timed, py::arg("feeds"), py::arg("timeout_ms") = 0, py::arg("cancellation") = nullptr,
            "As Executable.run_timed, with a list of calls for each partition.")
       .def("describe", [](const Partitions& p) {

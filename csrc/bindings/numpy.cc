@@ -1,5 +1,6 @@
 #include "bindings/numpy.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 
@@ -74,6 +75,14 @@ DType dtype_of_descr(py::handle type) {
 bool is_dense(py::handle array) {
   constexpr int wanted = Api::NPY_ARRAY_C_CONTIGUOUS_ | Api::NPY_ARRAY_ALIGNED_;
   return (proxy(array)->flags & wanted) == wanted && proxy(array)->nd <= Shape::kMaxRank;
+}
+
+bool is_plain_array(py::handle object, DType dtype, const PartialShape& shape) {
+  if (reinterpret_cast<PyTypeObject*>(Py_TYPE(object.ptr())) != Api::get().PyArray_Type_ || !is_dense(object) ||
+      dtype == DType::String || dtype == DType::BFloat16 || dtype_of_array(object) != dtype)
+    return false;
+  const auto* a = proxy(object);
+  return !shape.unknown_rank && std::equal(shape.dims.begin(), shape.dims.end(), a->dimensions, a->dimensions + a->nd);
 }
 
 Tensor borrow_array(py::handle array, DType dtype) {

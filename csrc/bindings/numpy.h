@@ -5,6 +5,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include "base/partial_shape.h"
 #include "base/tensor.h"
 
 namespace rf {
@@ -24,6 +25,10 @@ Tensor borrow_array(py::handle array, DType dtype);
 
 // The bytes and strs of a dense array of objects, as a tensor of its own. TypeError where it holds others.
 Tensor string_tensor(py::handle array);
+
+// Whether the object is a dense array, of no subclass, of just this dtype and shape. Strings and bfloat16 never are: their
+// arrays may hold anything.
+bool is_plain_array(py::handle object, DType dtype, const PartialShape& shape);
 
 // The same with its checks: TypeError, in which `what` names the argument.
 Tensor borrow_array(py::handle object, const char* what);

@@ -149,6 +149,7 @@ class Communicator : public std::enable_shared_from_this<Communicator> {
   void over_transport(Algorithm algorithm, void* data, int64_t count, DType dtype, Reduction reduction);
   bool on_every_node(bool good);
   void agree_first();
+  void hear_last_words(int from);
   Segment* passage();
   void give_private_memory(Bucket& bucket) const;
   void check_bucket(const Bucket& bucket, int64_t count, DType dtype, Reduction reduction) const;
@@ -165,6 +166,7 @@ class Communicator : public std::enable_shared_from_this<Communicator> {
   ControlBlock* control_;
   std::unique_ptr<Peers> peers_;
   std::atomic<bool> closed_{false};
+  std::atomic<bool> unsaid_{false};  // an abort by this rank that could not be sent in time
   uint64_t stacks_shown_for_ = 0;  // this and the next: of the supervising thread
   std::chrono::steady_clock::time_point aborted_since_;
   std::shared_ptr<Watch> watch_;

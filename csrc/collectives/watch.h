@@ -71,15 +71,22 @@ class Watch {
 
   // Tells all others (through the block, and the transport where it must) and ends every wait here.
   void abort(const std::string& text);
+  // Ends every wait here; any thread. True for the first abort.
+  bool record_abort(int rank, const std::string& text);
   void announce(Presence presence);
   // Reads what the transport has brought into the block.
   void listen();
+  // How often that has been done; from any thread.
+  uint64_t listened() const { return listened_.load(std::memory_order_acquire); }
   // Ends waits of this rank only: the communicator is being closed.
   void stop() { stopped_.store(true, std::memory_order_relaxed); }
 
   // After `warn_s` of waiting, a warning. `peers` names the hosts and must outlive the watch; may be null.
   void set_warning(double warn_s) { warn_s_ = warn_s; }
   void set_peers(const Peers* peers) { peers_ = peers; }
+  // The block of this rank's node, where that is another: aborts are kept there as well, for ranks that see a neighbour
+  // die and have not listened.
+  void set_node_block(ControlBlock* block) { node_block_ = block; }
 
   // Somebody is blocked until the current job is done, so its core is ours to spin on.
   void set_awaited(const std::atomic<int>* count) { awaited_ = count; }
@@ -128,6 +135,7 @@ class Watch {
   const double timeout_s_;
   double warn_s_ = 1e9;
   const Peers* peers_ = nullptr;
+  ControlBlock* node_block_ = nullptr;
   enum class Voice { Silent, Asked, Warned } voice_ = Voice::Silent;  // in this collective
   bool warned_ = false;                                               // in this wait
   uint64_t answered_ = 0;                                             // the collective in which a question was answered
@@ -135,6 +143,7 @@ class Watch {
   bool crowded_ = false;
   int spins_ = kSpins, waits_ = 0;
   std::atomic<bool> stopped_{false};
+  std::atomic<uint64_t> listened_{0};
   Signature signature_;
   uint64_t sequence_ = 0;
   int peer_ = -1;

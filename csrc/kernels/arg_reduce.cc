@@ -1,24 +1,41 @@
 // ArgMax and ArgMin: the lowest index wins ties; the first NaN counts as the extreme, as in NumPy.
+#include <algorithm>
+#include <type_traits>
+
 #include "kernels/axes.h"
 #include "kernels/reduce.h"
 
 namespace rf {
 namespace {
 
+// The first position of `best` in a row that holds it, or of a NaN where best is one: by blocks, the least position in each,
+// on the vector unit.
+template <class T>
+inline int64_t find(const T* row, int64_t n, T best) {
+  using Index = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;  // lanes as wide as the elements'
+  constexpr Index kBlock = 1024;
+  const bool nan = best != best;
+  for (int64_t start = 0; start < n; start += kBlock) {
+    const T* block = row + start;
+    const Index size = static_cast<Index>(std::min<int64_t>(kBlock, n - start));
+    Index at = kBlock;
+    for (Index j = 0; j < size; ++j) {
+      const bool here = nan ? block[j] != block[j] : block[j] == best;
+      const Index position = here ? j : kBlock;
+      at = position < at ? position : at;
+    }
+    if (at != kBlock) return start + at;
+  }
+  return n - 1;
+}
+
 // x (rows, n): find the extreme on the vector unit, then its first position.
 template <class Op, class T, class Out>
 void arg_rows(const T* x, int64_t rows, int64_t n, Out* y) {
-  run_loop<T>([=] {
-    for (int64_t r = 0; r < rows; ++r) {
-      const T* row = x + r * n;
-      const T best = reduce_row<Op>(row, n);
-      int64_t i = 0;
-      if (best == best)
-        while (i + 1 < n && row[i] != best) ++i;
-      else
-        while (i + 1 < n && row[i] == row[i]) ++i;
-      y[r] = static_cast<Out>(i);
-    }
+  parallel_for(rows, 1 + kParallelGrain / (n + 1), [=](int64_t begin, int64_t end, int) {
+    run_loop<T>([=] {
+      for (int64_t r = begin; r < end; ++r) y[r] = static_cast<Out>(find(x + r * n, n, reduce_row<Op>(x + r * n, n)));
+    });
   });
 }
 

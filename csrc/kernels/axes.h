@@ -11,6 +11,15 @@ inline int axis_of(const Context& c, int64_t axis, int rank) {
   return static_cast<int>(axis < 0 ? axis + rank : axis);
 }
 
+// Calls body(value) for each value of an int32 or int64 tensor.
+template <class F>
+void for_each_int(const Tensor& tensor, const F& body) {
+  visit_index(tensor.dtype(), [&](auto tag) {
+    const auto* values = tensor.data<typename decltype(tag)::type>();
+    for (int64_t i = 0, n = tensor.num_elements(); i < n; ++i) body(static_cast<int64_t>(values[i]));
+  });
+}
+
 // A scalar int32 or int64 input.
 inline int64_t int_scalar(const Context& c, int input) {
   const Tensor& t = c.input(input);

@@ -11,10 +11,14 @@ int64_t aligned(const Shape& s, int axis, int rank) {
   return i < 0 ? 1 : s[i];
 }
 
-std::string list(const Shape* const* operands, int count) {
-  std::string names;
-  for (int k = 0; k < count; ++k) names += (k ? (k + 1 == count ? " and " : ", ") : "") + operands[k]->str();
-  return names;
+// The shapes of the operands in the text of an error, put together only where there is one.
+struct List {
+  const Shape* const* operands;
+  int count;
+};
+std::ostream& operator<<(std::ostream& out, const List& l) {
+  for (int k = 0; k < l.count; ++k) out << (k == 0 ? "" : k + 1 == l.count ? " and " : ", ") << *l.operands[k];
+  return out;
 }
 
 }  // namespace
@@ -29,7 +33,7 @@ Broadcast broadcast_to(const std::string& op, const Shape& shape, const Shape* c
       const int64_t d = aligned(*operands[k], axis, rank);
       fits = d == shape[axis] || d == 1;
     }
-    check(fits, "[", op, "] shapes must broadcast to ", shape, ": got ", list(operands, count),
+    check(fits, "[", op, "] shapes must broadcast to ", shape, ": got ", List{operands, count},
           ". Fix: make each dimension equal to the result's or 1");
   }
   unsigned last_pattern = 0;
@@ -71,7 +75,7 @@ Broadcast broadcast(const std::string& op, const Shape* const* operands, int cou
     int64_t n = 1;
     for (int k = 0; k < count; ++k) {
       const int64_t d = aligned(*operands[k], axis, rank);
-      check(d == n || d == 1 || n == 1, "[", op, "] shapes must broadcast: got ", list(operands, count),
+      check(d == n || d == 1 || n == 1, "[", op, "] shapes must broadcast: got ", List{operands, count},
             ", which differ in dimension ", axis, ". Fix: make the sizes equal or 1 there");
       if (d != 1) n = d;
     }

@@ -8,16 +8,19 @@ namespace {
 
 using namespace formula;
 
-// Select copies bits, so one kernel for each element size serves every dtype.
-template <class U>
-void select_same(const bool* condition, const U* a, const U* b, U* y, int64_t n) {
+// Select copies bits, so one kernel for each element size serves every dtype. A and B: the steps of a and b, 0 or 1.
+template <int A, int B, class U>
+void select_row(const bool* condition, const U* a, const U* b, U* y, int64_t n) {
   const uint8_t* chosen = reinterpret_cast<const uint8_t*>(condition);  // bool as a condition does not vectorise
-  vectorised([=] {
+  parallel_for(n, kParallelGrain, [=](int64_t begin, int64_t end, int) {
+    vectorised([=] {
+      const U first_a = *a, first_b = *b;
 #pragma GCC ivdep
-    for (int64_t i = 0; i < n; ++i) {
-      const U p = a[i], q = b[i];  // both are read, so that the choice needs no branch
-      y[i] = chosen[i] != 0 ? p : q;
-    }
+      for (int64_t i = begin; i < end; ++i) {
+        const U p = A ? a[i] : first_a, q = B ? b[i] : first_b;  // both are read, so that the choice needs no branch
+        y[i] = chosen[i] != 0 ? p : q;
+      }
+    });
   });
 }
 
@@ -32,10 +35,10 @@ void select_broadcast(const Broadcast& b, const bool* condition, const U* t, con
       const int64_t cs = s.column_step[0], ps = s.column_step[1], qs = s.column_step[2];
       if (cs == 0)  // one choice for the row
         for (int64_t i = 0; i < s.columns; ++i) z[i] = *c ? p[i * ps] : q[i * qs];
-      else if (ps == 1 && qs == 1)
-        select_same(c, p, q, z, s.columns);
+      else if (ps == 1)
+        qs == 1 ? select_row<1, 1>(c, p, q, z, s.columns) : select_row<1, 0>(c, p, q, z, s.columns);
       else
-        for (int64_t i = 0; i < s.columns; ++i) z[i] = c[i] ? p[i * ps] : q[i * qs];
+        qs == 1 ? select_row<0, 1>(c, p, q, z, s.columns) : select_row<0, 0>(c, p, q, z, s.columns);
     }
   });
 }
@@ -69,7 +72,7 @@ Kernel select_v2(const Node&) {
       using U = typename decltype(tag)::type;
       if (condition.shape() == t.shape() && t.shape() == e.shape()) {
         Tensor& y = c.output(0, t.shape());
-        return select_same(condition.data<bool>(), words<U>(t), words<U>(e), words<U>(y), y.num_elements());
+        return select_row<1, 1>(condition.data<bool>(), words<U>(t), words<U>(e), words<U>(y), y.num_elements());
       }
       const Shape* shapes[] = {&condition.shape(), &t.shape(), &e.shape()};
       const Broadcast b = broadcast(c.node().op, shapes, 3);
@@ -93,7 +96,8 @@ Kernel select(const Node&) {
     if (y.num_elements() == 0) return;
     visit_bits(t.dtype(), [&](auto tag) {
       using U = typename decltype(tag)::type;
-      if (cs == shape) return select_same(condition.data<bool>(), words<U>(t), words<U>(e), words<U>(y), y.num_elements());
+      if (cs == shape)
+        return select_row<1, 1>(condition.data<bool>(), words<U>(t), words<U>(e), words<U>(y), y.num_elements());
       Shape column;  // (n, 1, ..., 1)
       for (int i = 0; by_row && i < shape.rank(); ++i) column.add(i == 0 ? cs[0] : 1);
       const Shape* shapes[] = {&column, &shape, &shape};

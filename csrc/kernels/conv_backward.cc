@@ -8,6 +8,7 @@
 
 #include "base/parallel.h"
 #include "kernels/conv.h"
+#include "kernels/conv_few_channels.h"
 #include "kernels/gemm.h"
 #include "kernels/kernel.h"
 #include "kernels/winograd.h"
@@ -124,6 +125,7 @@ Kernel conv2d_backprop_input(const Node& node) {
       return gemm(false, true, g.batch * g.h.out * g.w.out, g.in_channels, g.out_channels, T(1), dy.data<T>(),
                   g.out_channels, filter.data<T>(), g.out_channels, T(0), dx.data<T>(), g.in_channels);
     if (worth_winograd(g)) return winograd_backprop_input(c, g, filter.data<T>(), dy.data<T>(), dx.data<T>());
+    if (few_channels<T>(g)) return few_channels_backprop_input(c, g, filter.data<T>(), dy.data<T>(), dx.data<T>());
 
     const TileSet<T>& set = tiles<T>();
     const auto rows = all_taps(g.h), columns = all_taps(g.w);

@@ -16,7 +16,7 @@ struct Philox {
       : key{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)},
         high{static_cast<uint32_t>(seed2), static_cast<uint32_t>(seed2 >> 32)} {}
 
-  // Block `index`: four words. Straight-line code, so that a loop over blocks vectorises.
+  // Block `index`: four words.
   void block(uint64_t index, uint32_t out[4]) const {
     uint32_t c0 = static_cast<uint32_t>(index), c1 = static_cast<uint32_t>(index >> 32), c2 = high[0], c3 = high[1];
     uint32_t k0 = key[0], k1 = key[1];
@@ -35,18 +35,10 @@ struct Philox {
     out[3] = c3;
   }
 
-  // The kLanes blocks from `index` on: word w of block index + l is out[w * kLanes + l].
-  template <int kLanes>
-  void blocks(uint64_t index, uint32_t* out) const {
-    for (int l = 0; l < kLanes; ++l) {
-      uint32_t words[4];
-      block(index + static_cast<uint64_t>(l), words);
-      out[l] = words[0];
-      out[kLanes + l] = words[1];
-      out[2 * kLanes + l] = words[2];
-      out[3 * kLanes + l] = words[3];
-    }
-  }
+  // `groups` groups of kGroup blocks from block `index` on, on the vector unit: word w of block index + g * kGroup + l is
+  // out[(g * 4 + w) * kGroup + l].
+  static constexpr int kGroup = 16;
+  void fill(uint64_t index, int64_t groups, uint32_t* out) const;
 };
 
 }  // namespace rf

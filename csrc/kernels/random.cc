@@ -15,7 +15,7 @@
 namespace rf {
 namespace {
 
-constexpr int kLanes = 16;
+constexpr int kLanes = Philox::kGroup;
 
 // [0, 1) and (0, 1]
 inline float unit(uint32_t u) { return math::from_bits((u >> 9) | 0x3f800000u) - 1.0f; }
@@ -114,29 +114,41 @@ struct TruncatedDouble {
   }
 };
 
-// n values from block `first` on.
+template <class Distribution>
+constexpr int64_t kGroup = kLanes * Distribution::kPerBlock;  // values of kLanes blocks
+
+template <class Distribution>
+int64_t groups_for(int64_t n) {
+  return (n + kGroup<Distribution> - 1) / kGroup<Distribution>;
+}
+template <class Distribution>
+int64_t blocks_for(int64_t n) {
+  return groups_for<Distribution>(n) * kLanes;
+}
+
+// n values from block range.first on.
 template <class Distribution>
 void draw(const Distribution& distribution, const Draws::Range& range, typename Distribution::Value* y, int64_t n) {
   using T = typename Distribution::Value;
-  constexpr int64_t kGroup = kLanes * Distribution::kPerBlock;
+  constexpr int64_t group = kGroup<Distribution>, grain = kParallelGrain / 4 / group;
+  constexpr int64_t chunk = 16;  // groups: their words stay in the first cache
   const Philox generator = range.generator;
   const uint64_t first = range.first;
-  vectorised([=] {
-    uint64_t index = first;
-    for (int64_t i = 0; i < n; i += kGroup, index += kLanes) {
-      uint32_t words[4 * kLanes];
-      T values[kGroup];
-      generator.blocks<kLanes>(index, words);
-      distribution(words, values);
-      std::memcpy(y + i, values, static_cast<size_t>(n - i < kGroup ? n - i : kGroup) * sizeof(T));
+  parallel_for(groups_for<Distribution>(n), grain, [=](int64_t begin, int64_t end, int) {
+    uint32_t words[chunk * 4 * kLanes];
+    for (int64_t g = begin; g < end; g += chunk) {
+      const int64_t count = std::min(chunk, end - g);
+      generator.fill(first + static_cast<uint64_t>(g * kLanes), count, words);
+      vectorised([=, &words] {
+        const int64_t whole = std::min(count, n / group - g);
+        for (int64_t k = 0; k < whole; ++k) distribution(words + k * 4 * kLanes, y + (g + k) * group);
+        if (whole == count) return;
+        T values[group];
+        distribution(words + whole * 4 * kLanes, values);
+        std::memcpy(y + (g + whole) * group, values, static_cast<size_t>(n % group) * sizeof(T));
+      });
     }
   });
-}
-
-template <class Distribution>
-int64_t blocks_for(int64_t n) {
-  constexpr int64_t kGroup = kLanes * Distribution::kPerBlock;
-  return (n + kGroup - 1) / kGroup * kLanes;
 }
 
 Shape shape_input(Context& c) {

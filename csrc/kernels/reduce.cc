@@ -36,11 +36,11 @@ struct Reduction {
 
   Reduction(const Context& c, const Shape& x, const Tensor& axes, bool keep_dims) {
     bool reduce[Shape::kMaxRank] = {};
-    for (int64_t a : int_values(axes)) {
+    for_each_int(axes, [&](int64_t a) {
       const int axis = axis_of(c, a, x.rank());
       check(!reduce[axis], "[", c.node().op, "] axis ", axis, " is named twice. Fix: name each axis once");
       reduce[axis] = true;
-    }
+    });
     for (int i = 0; i < x.rank(); ++i) {
       if (!reduce[i])
         shape.add(x[i]);

@@ -24,6 +24,11 @@ RF_ALWAYS_INLINE T element(const char* const* base, int64_t row, int64_t row3) {
 // The first `columns` of each row of `sum` (rows of `width`) go to c: the last panel, seldom run.
 template <class T>
 __attribute__((noinline)) void store_part(const T* sum, int64_t rows, int64_t width, const Tile<T>& t) {
+  if (t.columns == 1) {  // a product with a vector: no loop along the row
+    T* c = t.c;
+    for (int64_t i = 0; i < rows; ++i, c += t.c_row, sum += width) *c = t.add ? *c + *sum : *sum;
+    return;
+  }
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t j = 0; j < t.columns; ++j) {
       T& c = t.c[i * t.c_row + j];

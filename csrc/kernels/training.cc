@@ -36,24 +36,34 @@ void pass(const Rule& rule, int64_t n, const T* g, Slot*... slots) {
   });
 }
 
-// Dense: every element, or those of attr `_slice` (other ranks update the others in the same memory). Slots are the first
-// inputs.
+// Which elements of a variable a dense node updates: all, or those of attr `_slice` (other ranks update the others in the
+// same memory).
+class Part {
+ public:
+  explicit Part(const Node& node) : slice_(node.list<int64_t>("_slice")), whole_(!node.has("_slice")) {}
+
+  std::pair<int64_t, int64_t> of(const Context& c, int64_t elements) const {
+    if (whole_) return {0, elements};
+    check(slice_.size() == 2 && slice_[0] >= 0 && slice_[0] <= slice_[1] && slice_[1] <= elements, "[", c.node().op,
+          "] attr '_slice' must be a range of the ", elements, " elements of the variable");
+    return {slice_[0], slice_[1]};
+  }
+
+ private:
+  std::vector<int64_t> slice_;
+  bool whole_;
+};
+
+// Dense: the elements of `part`. Slots are the first inputs.
 template <class T, class Rule>
-void dense(Context& c, const Rule& rule, int slots, int grad_input) {
+void dense(Context& c, const Part& part, const Rule& rule, int slots, int grad_input) {
   Tensor& var = c.mutable_input(0);
   const Tensor& g = c.input(grad_input);
   check(g.shape() == var.shape(), "[", c.node().op, "] the gradient must have the variable's shape ", var.shape(),
         ": got ", g.shape());
   T* s[3] = {var.data<T>(), nullptr, nullptr};
   for (int k = 1; k < slots; ++k) s[k] = slot<T>(c, k, var.shape());
-  int64_t begin = 0, end = var.num_elements();
-  if (c.node().has("_slice")) {
-    const std::vector<int64_t> slice = c.node().list<int64_t>("_slice");
-    check(slice.size() == 2 && slice[0] >= 0 && slice[0] <= slice[1] && slice[1] <= end, "[", c.node().op,
-          "] attr '_slice' must be a range of the ", end, " elements of the variable");
-    begin = slice[0];
-    end = slice[1];
-  }
+  const auto [begin, end] = part.of(c, var.num_elements());
   const int64_t n = end - begin;
   const T* grad = g.data<T>() + begin;
   for (int k = 0; k < slots; ++k) s[k] += begin;
@@ -111,42 +121,43 @@ void sparse(Context& c, const Rule& rule, int slots, int grad_input, int indices
 }
 
 template <class T>
-Kernel gradient_descent(const Node&) {
-  return [](Context& c) { dense<T>(c, rule::GradientDescent<T>{hyper<T>(c, 1)}, 1, 2); };
+Kernel gradient_descent(const Node& node) {
+  return [part = Part(node)](Context& c) { dense<T>(c, part, rule::GradientDescent<T>{hyper<T>(c, 1)}, 1, 2); };
 }
 
 template <class T>
 Kernel momentum(const Node& node) {
   if (node.attr<bool>("use_nesterov", false))
-    return [](Context& c) { dense<T>(c, rule::Momentum<T, true>{hyper<T>(c, 2), hyper<T>(c, 4)}, 2, 3); };
-  return [](Context& c) { dense<T>(c, rule::Momentum<T, false>{hyper<T>(c, 2), hyper<T>(c, 4)}, 2, 3); };
+    return [part = Part(node)](Context& c) { dense<T>(c, part, rule::Momentum<T, true>{hyper<T>(c, 2), hyper<T>(c, 4)}, 2, 3); };
+  return [part = Part(node)](Context& c) { dense<T>(c, part, rule::Momentum<T, false>{hyper<T>(c, 2), hyper<T>(c, 4)}, 2, 3); };
 }
 
 template <class T>
 Kernel adagrad(const Node& node) {
   if (node.attr<bool>("update_slots", true))
-    return [](Context& c) { dense<T>(c, rule::Adagrad<T, true>{hyper<T>(c, 2)}, 2, 3); };
-  return [](Context& c) { dense<T>(c, rule::Adagrad<T, false>{hyper<T>(c, 2)}, 2, 3); };
+    return [part = Part(node)](Context& c) { dense<T>(c, part, rule::Adagrad<T, true>{hyper<T>(c, 2)}, 2, 3); };
+  return [part = Part(node)](Context& c) { dense<T>(c, part, rule::Adagrad<T, false>{hyper<T>(c, 2)}, 2, 3); };
 }
 
 template <class T, bool kNesterov>
-void adam_step(Context& c) {
+void adam_step(Context& c, const Part& part) {
   const T beta1_power = hyper<T>(c, 3), beta2_power = hyper<T>(c, 4), lr = hyper<T>(c, 5), beta1 = hyper<T>(c, 6);
   const T beta2 = hyper<T>(c, 7), epsilon = hyper<T>(c, 8);
   const T lr_t = lr * std::sqrt(T(1) - beta2_power) / (T(1) - beta1_power);
-  dense<T>(c, rule::Adam<T, kNesterov>{lr_t, beta1, T(1) - beta1, T(1) - beta2, epsilon}, 3, 9);
+  dense<T>(c, part, rule::Adam<T, kNesterov>{lr_t, beta1, T(1) - beta1, T(1) - beta2, epsilon}, 3, 9);
 }
 
 template <class T>
 Kernel adam(const Node& node) {
-  return node.attr<bool>("use_nesterov", false) ? &adam_step<T, true> : &adam_step<T, false>;
+  if (node.attr<bool>("use_nesterov", false)) return [part = Part(node)](Context& c) { adam_step<T, true>(c, part); };
+  return [part = Part(node)](Context& c) { adam_step<T, false>(c, part); };
 }
 
 template <class T>
-Kernel rms_prop(const Node&) {
-  return [](Context& c) {
+Kernel rms_prop(const Node& node) {
+  return [part = Part(node)](Context& c) {
     const T lr = hyper<T>(c, 3), rho = hyper<T>(c, 4), mu = hyper<T>(c, 5), epsilon = hyper<T>(c, 6);
-    dense<T>(c, rule::RmsProp<T>{lr, T(1) - rho, mu, epsilon}, 3, 7);
+    dense<T>(c, part, rule::RmsProp<T>{lr, T(1) - rho, mu, epsilon}, 3, 7);
   };
 }
 
@@ -167,13 +178,13 @@ Kernel sparse_adagrad(const Node& node) {
 template <class T, bool kSparse>
 Kernel adagrad_v2(const Node& node) {
   const bool update = node.attr<bool>("update_slots", true);
-  return [update](Context& c) {
+  return [update, part = Part(node)](Context& c) {
     const T lr = hyper<T>(c, 2), epsilon = hyper<T>(c, 3);
     const auto step = [&](const auto& rule) {
       if constexpr (kSparse)
         sparse<T>(c, rule, 2, 4, 5);
       else
-        dense<T>(c, rule, 2, 4);
+        dense<T>(c, part, rule, 2, 4);
     };
     if (update)
       step(rule::AdagradV2<T, true>{lr, epsilon});
@@ -185,7 +196,7 @@ Kernel adagrad_v2(const Node& node) {
 template <class T, bool kSparse>
 Kernel ftrl(const Node& node) {
   const bool scaled = node.attr<bool>("multiply_linear_by_lr", false);
-  return [scaled](Context& c) {
+  return [scaled, part = Part(node)](Context& c) {
     constexpr int first = kSparse ? 5 : 4;
     const T lr = hyper<T>(c, first), l1 = hyper<T>(c, first + 1), l2 = hyper<T>(c, first + 2);
     const T power = hyper<T>(c, first + 3);
@@ -193,7 +204,7 @@ Kernel ftrl(const Node& node) {
       if constexpr (kSparse)
         sparse<T>(c, rule, 3, 3, 4);
       else
-        dense<T>(c, rule, 3, 3);
+        dense<T>(c, part, rule, 3, 3);
     };
     const bool root = power == T(-0.5);
     if (root && scaled) return step(rule::Ftrl<T, true, true>{lr, l1, l2, power});
@@ -204,13 +215,13 @@ Kernel ftrl(const Node& node) {
 }
 
 template <class T, bool kSparse>
-Kernel adadelta(const Node&) {
-  return [](Context& c) {
+Kernel adadelta(const Node& node) {
+  return [part = Part(node)](Context& c) {
     const rule::Adadelta<T> rule{hyper<T>(c, 3), hyper<T>(c, 4), hyper<T>(c, 5)};
     if constexpr (kSparse)
       sparse<T>(c, rule, 3, 6, 7);
     else
-      dense<T>(c, rule, 3, 6);
+      dense<T>(c, part, rule, 3, 6);
   };
 }
 

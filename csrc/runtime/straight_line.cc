@@ -209,7 +209,8 @@ namespace {
 // What ends a run from outside, asked between steps. A kernel that has begun is not cut short.
 class Limits {
  public:
-  explicit Limits(const RunOptions& options) : options_(options), start_(Clock::now()) {}
+  explicit Limits(const RunOptions& options)
+      : options_(options), start_(options.timeout_ms > 0 ? Clock::now() : Clock::time_point()) {}
   void check(const Node& next) const {
     if (options_.cancellation && options_.cancellation->cancelled())
       fail(Code::Cancelled, "[run] the run was cancelled");

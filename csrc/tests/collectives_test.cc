@@ -127,8 +127,9 @@ void test_gather_and_broadcast(Algorithm algorithm) {
   });
 }
 
-// The text with which each rank's barrier ends.
-std::vector<std::string> barrier_errors(double timeout_s, const std::function<void(Communicator&)>& rank_one) {
+// The text with which each rank's barrier ends. `told`: how many have.
+std::vector<std::string> barrier_errors(double timeout_s, const std::function<void(Communicator&)>& rank_one,
+                                        std::atomic<int>* told = nullptr) {
   std::vector<std::string> errors(3);
   on_ranks(3, Algorithm::Auto, timeout_s, [&](Communicator& c) {
     c.barrier();
@@ -137,6 +138,7 @@ std::vector<std::string> barrier_errors(double timeout_s, const std::function<vo
       c.barrier();
     } catch (const Error& e) {
       errors[static_cast<size_t>(c.rank())] = e.what();
+      if (told) ++*told;
     }
   });
   return errors;
@@ -148,10 +150,74 @@ void test_failures_reach_everybody() {
     CHECK(e.empty() || e == "[barrier] rank 1/3 ended: ValueError: no");
   const auto left = barrier_errors(60, [](Communicator&) {});
   CHECK(left[0].find("rank 1 has left") != std::string::npos && left[2].find("rank 1 has left") != std::string::npos);
-  const auto late = barrier_errors(0.2, [](Communicator&) { std::this_thread::sleep_for(std::chrono::seconds(1)); });
+  std::atomic<int> told{0};
+  const auto late = barrier_errors(1, [&](Communicator&) {
+    while (told < 2) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }, &told);
   CHECK(late[0].find("rank 1 has not joined, last seen in collective 1 (barrier)") != std::string::npos);
   CHECK(late[2].find("timed out") != std::string::npos);
-  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(5));
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(30));
+}
+
+// A transport that is stuck in a call for as long as `held` says.
+class Held : public Transport {
+ public:
+  Held(std::shared_ptr<Transport> inner, const std::atomic<bool>* held) : inner_(std::move(inner)), held_(held) {}
+  const char* name() const override { return inner_->name(); }
+  int rank() const override { return inner_->rank(); }
+  int size() const override { return inner_->size(); }
+  Request start_send(int to, int tag, const void* data, size_t bytes) override {
+    return inner_->start_send(to, tag, data, bytes);
+  }
+  Request start_receive(int from, int tag, void* data, size_t bytes) override {
+    inside = true;
+    return inner_->start_receive(from, tag, data, bytes);
+  }
+  bool done(Request request) override {
+    while (*held_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return inner_->done(request);
+  }
+  void cancel(Request request) override { inner_->cancel(request); }
+  std::shared_ptr<Transport> between(const std::vector<int>& ranks, int number) override {
+    return inner_->between(ranks, number);
+  }
+  void announce(const std::string& notice) override { inner_->announce(notice); }
+  bool heard(std::string* notice) override { return inner_->heard(notice); }
+
+  std::atomic<bool> inside{false};
+
+ private:
+  const std::shared_ptr<Transport> inner_;
+  const std::atomic<bool>* const held_;
+};
+
+void test_an_error_that_could_not_be_sent_at_once_is_sent_before_the_departure() {
+  const std::vector<int> nodes{0, 1};  // that share nothing
+  const auto world = make_loopback_world(2, nodes);
+  CommunicatorOptions options;
+  options.nodes = nodes;
+  options.timeout_s = 60;
+  std::atomic<bool> held{true};
+  const auto slow = std::make_shared<Held>(loopback_transport(world, 1), &held);
+  Communicator first(loopback_transport(world, 0), nullptr, options), second(slow, nullptr, options);
+  std::thread job([&] {
+    char byte;
+    try {
+      second.receive(&byte, 1, 0, 0);
+    } catch (const Error&) {
+    }
+  });
+  while (!slow->inside) std::this_thread::yield();
+  second.abort("rank 1/2 ended: ValueError: no");  // gives up: the job is inside the transport
+  held = false;
+  job.join();
+  second.tell();
+  try {
+    first.barrier();
+    CHECK(false);
+  } catch (const Error& e) {
+    CHECK(std::string(e.what()) == "[barrier] rank 1/2 ended: ValueError: no");
+  }
 }
 
 void test_different_calls_are_an_error_on_every_rank() {
@@ -180,6 +246,7 @@ int main() {
   TEST(test_buckets_in_place);
   TEST(test_reduce_into_any_source);
   TEST(test_failures_reach_everybody);
+  TEST(test_an_error_that_could_not_be_sent_at_once_is_sent_before_the_departure);
   TEST(test_different_calls_are_an_error_on_every_rank);
   return rf::test::failures != 0;
 }

@@ -11,11 +11,16 @@ from ..run_options import ConfigProto
 
 
 class Run(Protocol):
-    """A compiled program."""
+    """A compiled program.
+
+    It may have an attribute `offer`: a function as this one, that takes values nobody has looked at, and gives None
+    where they are not all arrays of the dtypes and shapes that it was compiled for. The common case is so checked once.
+    """
 
     def __call__(self, feeds: Sequence[Any], timeout_ms: int = 0) -> list[Any]:
         """Fetched arrays (by `_Retval` index) from fed ones (by `_Arg` index). Raises: DeadlineExceededError where it
         takes longer than `timeout_ms`, if that is not 0."""
+
 
 class Backend(Protocol):
     """What executes programs, and where its variables live. One instance belongs to one session."""

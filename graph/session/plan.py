@@ -35,15 +35,29 @@ class Plan:
         self._dtypes = [None if t.dtype.kind in "sh" else t.dtype.as_numpy_dtype for t in feeds]
         self._by_shape: dict[Any, Run] = {}
         self._any_shape: Run | None = None
+        self._offer: Callable[..., Any] = _decline  # of the executable that ran last
 
     def __call__(self, values: Sequence[Any], timeout_ms: int = 0) -> Any:
+        try:
+            results = self._offer(values, timeout_ms)
+        except Error as e:
+            raise self.located(e) from None
+        if results is None:
+            results = self._run(values, timeout_ms)
+        return self.fetches.rebuild(results)
+
+    def _run(self, values: Sequence[Any], timeout_ms: int) -> Any:
+        """Runs on what `values` are as arrays. The executable is offered the next values as they come."""
         arrays = [v if type(v) is np.ndarray and v.dtype == d and v.flags.c_contiguous and v.flags.aligned
                   else self.array(i, v)
                   for i, (v, d) in enumerate(zip(values, self._dtypes))]
         shapes = tuple([a.shape for a in arrays])
         run = self._by_shape.get(shapes) or self._executable(shapes)
+        self._offer = getattr(run, "offer", _decline)
+        if self._by_shape.get(shapes) is not run:  # made for any shapes, or forgotten meanwhile
+            self._offer = _decline
         try:
-            return self.fetches.rebuild(run(arrays, timeout_ms))
+            return run(arrays, timeout_ms)
         except Error as e:
             raise self.located(e) from None
 
@@ -71,6 +85,7 @@ class Plan:
         """Drops the executables: the next run makes them anew."""
         self._by_shape.clear()
         self._any_shape = None
+        self._offer = _decline
 
     def array(self, i: int, value: Any) -> Any:
         """`value` as the array that feed `i` takes. Raises: InvalidArgumentError."""
@@ -111,6 +126,10 @@ class Plan:
                 return at_site(error, op.site)
             name = name.rpartition("/")[0]
         return error
+
+
+def _decline(values: Sequence[Any], timeout_ms: int) -> None:
+    """The `offer` where there is no executable to ask."""
 
 
 def _whole(values: Any) -> Any:

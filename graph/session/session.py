@@ -110,11 +110,12 @@ class Session:
     def make_callable(self, fetches: Any, feed_list: Sequence[Any] = ()) -> Callable[..., Any]:
         """A function of the feeds (by position) that runs `fetches`: ``run`` without looking anything up."""
         plan = self._plan((key_of(fetches), tuple(feed_list)), fetches, list(feed_list))
+        run = plan.__call__
 
         def call(*values: Any) -> Any:
             if len(values) != len(feed_list):
                 raise InvalidArgumentError(f"[callable] takes {len(feed_list)} values, {len(values)} were given")
-            return plan(values)
+            return run(values)
 
         return call
 

@@ -1,7 +1,9 @@
 """Errors, not hangs: every rank ends within seconds, and says which rank is to blame."""
-import pathlib
+import re
+import threading
 import time
 
+import faults
 import numpy as np
 import pytest
 from ringflow.collectives import loopback
@@ -10,22 +12,27 @@ from ringflow.graph.errors import AbortedError, DeadlineExceededError, InvalidAr
 ALGORITHMS = ["one_pass", "ring", "halving_doubling", "tree"]
 
 ENDING = """
-import sys, time
+import os, sys, time
 import numpy as np
 from ringflow import collectives
-how, others = sys.argv[1:]
+how, others, timeout_s = sys.argv[1:]
+import mpi4py
+mpi4py.rc.thread_level = "serialized"
+from mpi4py import MPI
+os.environ["RINGFLOW_TIMEOUT_S"] = timeout_s  # MPI_Init, which it would limit too, is over
 world = collectives.init()
 world.allreduce(np.ones(100000))
 if world.rank == 1:
+    print("fault at", time.time(), flush=True)
     if how == "raise":
         raise ValueError("bad batch")
     if how == "sleep":
-        time.sleep(60)
+        time.sleep(120)
     sys.exit(3 if how == "exit" else 0)
 if others == "collective":
     world.allreduce(np.ones(10))
 else:
-    until = time.time() + 60
+    until = time.time() + 120
     while time.time() < until:
         pass
 """
@@ -89,17 +96,28 @@ def test_nobody_waits_for_a_rank_that_has_left(algorithm):
         assert "rank 1 has left the program and cannot join collective 1 (barrier)" in str(errors[r])
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_late_rank_is_named_at_the_deadline(algorithm):
+def late_rank(late, size):
+    """A body in which one rank comes when all others have given up."""
+    given_up = threading.Semaphore(0)
+
     def body(comm):
         comm.broadcast(np.ones(3))
-        if comm.rank == 2:
-            time.sleep(1.0)
-        comm.allreduce(np.ones(7, np.float32))
+        if comm.rank == late:
+            for _ in range(size - 1):
+                assert given_up.acquire(timeout=60)
+        try:
+            comm.allreduce(np.ones(7, np.float32))
+        finally:
+            given_up.release()
 
-    errors = caught(3, body, algorithm=algorithm, timeout_s=0.3)
+    return body
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_late_rank_is_named_at_the_deadline(algorithm):
+    errors = caught(3, late_rank(2, 3), algorithm=algorithm, timeout_s=1.0)
     late = next(e for e in errors if isinstance(e, DeadlineExceededError))
-    assert ("timed out after 0.3 s in collective 2 (sum, 7 x float32): "
+    assert ("timed out after 1 s in collective 2 (sum, 7 x float32): "
             "rank 2 has not joined, last seen in collective 1 (broadcast)") in str(late)
     assert all(isinstance(e, (AbortedError, DeadlineExceededError)) for e in errors)
     assert "timed out" in str(errors[2])
@@ -107,13 +125,7 @@ def test_a_late_rank_is_named_at_the_deadline(algorithm):
 
 @pytest.mark.parametrize("world", ["hierarchical", "halving_doubling", "ring"])
 def test_a_late_rank_of_another_node_is_named_at_the_deadline(world):
-    def body(comm):
-        comm.broadcast(np.ones(3))
-        if comm.rank == 3:
-            time.sleep(2.0)
-        comm.allreduce(np.ones(7, np.float32))
-
-    errors = caught(4, body, algorithm=world, timeout_s=1.0, nodes=[2, 2])
+    errors = caught(4, late_rank(3, 4), algorithm=world, timeout_s=1.0, nodes=[2, 2])
     assert any("rank 3 has not joined" in str(e) for e in errors), errors
     assert all(isinstance(e, (AbortedError, DeadlineExceededError)) and "timed out after 1 s" in str(e) for e in errors)
 
@@ -132,7 +144,7 @@ def test_ranks_of_a_split_learn_of_a_failure_outside_it():
 
     start = time.monotonic()
     errors = caught_with_cause(4, body)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
     assert isinstance(errors[3], ValueError)
     for error in errors[:3]:
         assert isinstance(error, AbortedError) and "ended: ValueError: bad batch" in str(error)
@@ -164,8 +176,8 @@ def test_different_calls_are_an_error_on_every_rank_and_leave_them_in_step(call,
         assert comm.allreduce(1.0) == comm.size
 
     begin = time.monotonic()
-    loopback.run(4, body, algorithm=world.split()[0], timeout_s=10, **WORLDS[world])
-    assert time.monotonic() - begin < 5
+    loopback.run(4, body, algorithm=world.split()[0], **WORLDS[world])
+    assert time.monotonic() - begin < 30
 
 
 def test_a_message_of_a_wrong_size_names_its_sender():
@@ -184,14 +196,13 @@ def test_gathering_arrays_that_do_not_fit_names_a_rank():
         loopback.run(2, lambda c: c.allgather(np.ones((2, 3 + c.rank), np.float32)))
 
 
-def check_job(done, seconds, naming):
+def check_job(done, ended, naming):
+    """ended: the time of the end of mpirun."""
     assert done.returncode != 0
-    assert seconds < 15
+    assert ended - float(re.search(r"fault at ([\d.]+)", done.stdout).group(1)) < 20
     for r, line in naming.items():
         assert any(f"rank {r}/3" in out and line in out for out in done.stderr.splitlines()), done.stderr
-    left = list(pathlib.Path("/dev/shm").glob("ringflow.*"))
-    time.sleep(0.5 if left else 0.0)  # other jobs of this machine have names there while their ranks attach
-    assert not [p for p in left if p.exists()], "a segment was left behind"
+    assert not faults.left_behind(), "a segment was left behind"
 
 
 BY_RANK_1 = "because rank 1/3"
@@ -207,10 +218,9 @@ BY_RANK_1 = "because rank 1/3"
     ("sleep", "collective", "1", {0: "timed out", 2: "timed out"}),
 ])
 def test_a_rank_that_ends_takes_the_job_along(mpirun, how, others, shared_memory, naming):
-    start = time.monotonic()
-    timeout_s = "4" if how == "sleep" else "60"  # MPI_Init has this limit too
-    done = mpirun(3, ENDING, how, others, RINGFLOW_SHARED_MEMORY=shared_memory, RINGFLOW_TIMEOUT_S=timeout_s)
-    check_job(done, time.monotonic() - start, naming)
+    timeout_s = "4" if how == "sleep" else "100"
+    done = mpirun(3, ENDING, how, others, timeout_s, RINGFLOW_SHARED_MEMORY=shared_memory)
+    check_job(done, time.time(), naming)
     if how == "raise":
         assert done.stderr.count("Traceback") == 1, "the traceback is printed once"
     if how == "exit":

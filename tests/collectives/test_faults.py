@@ -8,12 +8,12 @@ import pytest
 KINDS = ["graph", "raise", "sleep", "kill"]
 
 
-# A raising and a sleeping rank: test_failures.py. MPI_Init has the time limit too.
+# A raising and a sleeping rank: test_failures.py.
 @pytest.mark.parametrize("kind, ranks, victim, shared_memory", [
     ("graph", 2, 1, "1"), ("stop", 3, 1, "1"), ("kill", 3, 0, "1"), ("calls", 2, 1, "0"),
 ])
 def test_a_planted_fault_ends_every_other_rank_with_the_right_error(mpirun, kind, ranks, victim, shared_memory):
-    end = faults.start(mpirun, kind, ranks, victim, RINGFLOW_SHARED_MEMORY=shared_memory, RINGFLOW_TIMEOUT_S="4")
+    end = faults.start(mpirun, kind, ranks, victim, RINGFLOW_SHARED_MEMORY=shared_memory)
     assert end.right, f"{end}\n{end.stderr}"
 
 

@@ -194,6 +194,49 @@ def test_feeds_are_never_written(session):
     np.testing.assert_array_equal(a, keep)
 
 
+class Scaled(np.ndarray):
+    """A subclass: what it holds is for its class to say."""
+
+
+@pytest.mark.parametrize("other", [
+    np.arange(6.0).reshape(2, 3), np.arange(6).reshape(2, 3), np.arange(6, dtype=">f4").reshape(2, 3),
+    np.arange(6, dtype=np.float32).reshape(3, 2).T, np.arange(12, dtype=np.float32).reshape(2, 6)[:, ::2],
+    np.arange(6, dtype=np.float32).reshape(2, 3).view(Scaled), np.arange(12, dtype=np.float32).reshape(4, 3),
+    [[1, 2, 3], [4, 5, 6]],
+], ids=["double", "int64", "big-endian", "Fortran order", "strided", "subclass", "another shape", "list"])
+def test_each_run_looks_at_its_feeds_anew(session, other):
+    x = rf.placeholder(rf.float32, [None, 3])
+    f = session.make_callable(x * 2.0, [x])
+    plain = np.ones((2, 3), np.float32)
+    for value in (plain, plain, other, plain, other):
+        np.testing.assert_array_equal(f(value), np.asarray(value) * 2)
+    with pytest.raises(InvalidArgumentError, match=r"shape \(2, 4\)"):
+        f(np.zeros((2, 4), np.float32))
+    np.testing.assert_array_equal(f(plain), plain * 2)
+
+
+def test_a_feed_that_nothing_reads_is_still_looked_at(session):
+    x, unread = rf.placeholder(rf.float32, [2]), rf.placeholder(rf.int32, [2])
+    f = session.make_callable(x + 1.0, [x, unread])
+    a = np.ones(2, np.float32)
+    for _ in range(2):
+        np.testing.assert_array_equal(f(a, np.ones(2, np.int32)), [2, 2])
+    with pytest.raises(InvalidArgumentError, match="int32"):
+        f(a, np.full(2, 0.5))
+
+
+def test_what_is_cleared_is_planned_anew(session):
+    v = rf.Variable(1.0)
+    read = session.make_callable(v.value())
+    session.run(v.initializer)
+    assert read() == 1.0 and read() == 1.0
+    session.clear()
+    with pytest.raises(FailedPreconditionError):
+        read()
+    v.load(2.0, session)
+    assert read() == 2.0
+
+
 # ---- odd values
 def fed_and_given_back(session, dtype, value):
     x = rf.placeholder(dtype)

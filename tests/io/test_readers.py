@@ -97,7 +97,7 @@ def test_a_run_waits_until_a_name_comes(backend, folder):
         thread.join(0.2)
         assert thread.is_alive()
         session.run(enqueue)
-        thread.join(20)
+        thread.join(60)
         assert got == [f"{folder}/c.txt:1".encode(), b"x"]
 
 

@@ -32,14 +32,29 @@ def test_convolutions_of_doubles_equal_their_references(window):
     check_convolutions(window, np.float64)
 
 
+def check_depthwise(w, dtype=np.float32):
+    rng = np.random.default_rng(w.channels)
+    filters = (*w.size, w.channels, 1 + w.out_channels % 3)
+    x, f, dy = (whole(rng, *shape, dtype=dtype) for shape in (w.x, filters, w.y(filters[2] * filters[3])))
+    check("DepthwiseConv2dNative", x, f, **w.attrs())
+    check("DepthwiseConv2dNativeBackpropInput", np.array(w.x, np.int32), f, dy, **w.attrs())
+    check("DepthwiseConv2dNativeBackpropFilter", x, np.array(filters, np.int32), dy, **w.attrs())
+
+
 @pytest.mark.parametrize("window", DEPTHWISE, ids=str)
 def test_depthwise_convolutions_equal_their_references(window):
-    rng = np.random.default_rng(window.channels)
-    filters = (*window.size, window.channels, 1 + window.out_channels % 3)
-    x, f, dy = whole(rng, *window.x), whole(rng, *filters), whole(rng, *window.y(filters[2] * filters[3]))
-    check("DepthwiseConv2dNative", x, f, **window.attrs())
-    check("DepthwiseConv2dNativeBackpropInput", np.array(window.x, np.int32), f, dy, **window.attrs())
-    check("DepthwiseConv2dNativeBackpropFilter", x, np.array(filters, np.int32), dy, **window.attrs())
+    check_depthwise(window)
+
+
+@pytest.mark.parametrize("window", DEPTHWISE[::5], ids=str)
+def test_depthwise_convolutions_of_doubles_equal_their_references(window):
+    check_depthwise(window, np.float64)
+
+
+@pytest.mark.parametrize("width", range(8, 35))
+def test_depthwise_convolutions_of_wide_rows_and_many_images_equal_their_references(width):
+    stride, channels = 1 + width % 2, (3, 16, 21)[width % 3]
+    check_depthwise(Window(19 + width, (4, width), (3, 3), (1, stride), (1, 1), "SAME", (0, 0, 0, 0), channels, 3))
 
 
 @pytest.mark.parametrize("image, size, channels, out_channels", [
@@ -48,6 +63,12 @@ def test_depthwise_convolutions_equal_their_references(window):
 @pytest.mark.parametrize("stride", [1, 2])
 def test_convolutions_of_many_tiles_and_bands_equal_their_references(image, size, channels, out_channels, stride):
     check_convolutions(Window(3, image, size, (stride, stride), (1, 1), "SAME", (0, 0, 0, 0), channels, out_channels))
+
+
+@pytest.mark.parametrize("strides, dilations", [((1, 1), (1, 1)), ((1, 1), (3, 2)), ((2, 3), (1, 1)), ((3, 2), (2, 3))])
+@pytest.mark.parametrize("channels, pads", [(1, (3, 0, 1, 4)), (2, (0, 2, 6, 0)), (3, (0, 0, 2, 2))])
+def test_gradients_to_few_channels_in_many_bands_equal_their_references(channels, pads, strides, dilations):
+    check_convolutions(Window(2, (61, 500 // channels), (5, 3), strides, dilations, "EXPLICIT", pads, channels, 5))
 
 
 @pytest.mark.parametrize("windows", [CASES, DEPTHWISE], ids=["full", "depthwise"])

@@ -80,6 +80,39 @@ def test_a_feed_of_another_kind_is_a_type_error(feed, text):
         product().build().run([feed, W])
 
 
+NOT_AS_PLANNED = {
+    "another dtype": [X.astype(np.float64), W],
+    "another byte order": [X.astype(">f4"), W],
+    "another shape": [X[:4], W],
+    "another rank": [X[None], W],
+    "strided": [np.asfortranarray(X), W],
+    "unaligned": [X, np.frombuffer(b" " + W.tobytes(), np.uint8)[1:].view(np.float32).reshape(4, 4)],
+    "a subclass": [X, np.ma.masked_array(W)],
+    "no array": [X, W.tolist()],
+    "too few": [X],
+    "too many": [X, W, W],
+    "no sequence": {0: X, 1: W},
+}
+
+
+def test_an_offer_is_taken_where_the_feeds_are_as_planned():
+    e = product().build()
+    for feeds in [X, W], (X, W):
+        for got, wanted in zip(e.offer(feeds), e.run(feeds)):
+            np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("feeds", NOT_AS_PLANNED.values(), ids=NOT_AS_PLANNED)
+def test_an_offer_is_declined_where_the_feeds_are_not_as_planned(feeds):
+    assert product().build().offer(feeds) is None
+
+
+def test_an_offer_is_declined_where_a_feed_is_not_read_or_of_no_planned_shape():
+    b = Builder().node("x", "_Arg", shape=(8, 4), T=FLOAT, index=1).node("r", "_Retval", ["x"], T=FLOAT, index=0)
+    assert b.build().offer([X, X]) is None
+    assert echo(FLOAT, (-1,)).offer([X[0]]) is None
+
+
 def test_too_few_feeds_are_refused():
     with pytest.raises(_core.Error, match="takes 2 feeds: received 1") as e:
         product().build().run([X])

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 import ringflow as rf
 from ringflow import _core
+from ringflow.graph.errors import DeadlineExceededError
 from ringflow.graph.proto import graph_pb2 as pb
+
+from tests.graph.in_thread import sleeps
 
 FLOAT, RESOURCE = 1, 20
 
@@ -37,7 +40,7 @@ def test_a_timeout_names_the_node_that_waits():
         with pytest.raises(_core.Error, match=r"within 50 ms: these wait: 'get' \(QueueDequeueV2\)") as caught:
             e.run([], timeout_ms=50)
         assert caught.value.code == 4 and caught.value.node == "get"
-        assert 0.05 <= time.monotonic() - start < 5
+        assert time.monotonic() - start >= 0.05
 
 
 def test_a_run_is_cancelled_by_another_thread():
@@ -48,13 +51,17 @@ def test_a_run_is_cancelled_by_another_thread():
     assert caught.value.code == 1 and cancellation.cancelled()
 
 
+def interrupt_when_asleep():
+    """Ctrl-C for the main thread, once it sleeps."""
+    main = threading.main_thread()
+    threading.Thread(target=lambda: sleeps(main) and os.kill(os.getpid(), signal.SIGINT), daemon=True).start()
+
+
 def test_ctrl_c_ends_a_run_that_waits():
     e = waiting_graph()
-    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
-    start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        e.run([])
-    assert time.monotonic() - start < 5
+        interrupt_when_asleep()
+        e.run([], timeout_ms=60_000)
     with pytest.raises(_core.Error, match="has not ended"):
         e.run([], timeout_ms=20)
 
@@ -62,8 +69,10 @@ def test_ctrl_c_ends_a_run_that_waits():
 def test_ctrl_c_ends_a_loop_that_does_not_end():
     forever = rf.while_loop(lambda i: i < 2.0, lambda i: i * 0.5, [rf.constant(1.0)])
     with rf.Session() as session:
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(DeadlineExceededError):
+            session.run(forever, options=rf.RunOptions(timeout_in_ms=1))  # it is planned now
         with pytest.raises(KeyboardInterrupt):
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
             session.run(forever)
         assert session.run(rf.constant(3.0) * 2) == 6
 
@@ -84,7 +93,7 @@ def test_threads_run_one_graph_while_another_waits_in_it():
         for k in range(3):
             session.run(put, {x: float(k)})
         for thread in waiting:
-            thread.join(10)
+            thread.join(60)
     assert sorted(got) == [0, 1, 2]
 
 

@@ -50,6 +50,19 @@ def test_rows_columns_and_scalars_of_any_length_broadcast(kind):
             op.check(whole(rng, *x), whole(rng, *y), exact=True, threads=())
 
 
+@pytest.mark.parametrize("choice", ["all", "row", "column"])
+def test_choices_of_any_length_between_rows_columns_and_scalars_broadcast(choice):
+    rng = np.random.default_rng(8)
+    shapes = lambda n: {"all": (3, n), "row": (n,), "column": (3, 1)}  # noqa: E731
+    sides = lambda n: [(3, n), (3, 1), (n,), ()]  # noqa: E731
+    zeros, condition = [np.zeros(s, np.float32) for s in sides(1)], np.zeros(shapes(1)[choice], bool)
+    picks = [(i, j, OneOp("SelectV2", [condition, a, b])) for i, a in enumerate(zeros) for j, b in enumerate(zeros)]
+    for n in range(MOST + 1):
+        condition = rng.integers(0, 2, shapes(n)[choice]) > 0
+        for i, j, op in picks:
+            op.check(condition, whole(rng, *sides(n)[i]), whole(rng, *sides(n)[j]), exact=True, threads=())
+
+
 @pytest.mark.parametrize("rows", [1, 18])
 @pytest.mark.parametrize("kind", ["Sum", "Max", "Min", "Mean", "Prod", "ArgMax", "ArgMin"])
 def test_reductions_of_any_length_equal_their_references(kind, rows):
@@ -61,6 +74,19 @@ def test_reductions_of_any_length_equal_their_references(kind, rows):
         x = rng.choice([-1, 1], (rows, n)).astype(np.float32) if kind == "Prod" else whole(rng, rows, n)
         for axes, op in ops_by_axes.items():
             op.check(x, np.array(axes, np.int32), exact=kind != "Mean", threads=())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64])
+@pytest.mark.parametrize("kind", ["ArgMax", "ArgMin"])
+def test_the_first_extreme_or_nan_of_a_long_row_is_found(kind, dtype):
+    rng, axis = np.random.default_rng(9), np.array(1, np.int32)
+    op = OneOp(kind, [np.zeros((1, 1), dtype), axis])
+    for n in (1023, 1024, 1025, 5000):
+        x = whole(rng, 40, n, dtype=dtype)
+        sign = 1 if kind == "ArgMax" else -1
+        for row in x[10:]:  # an extreme twice, or NaN twice, anywhere
+            row[rng.integers(0, n, 2)] = np.nan if rng.integers(2) and x.dtype.kind == "f" else 9 * sign
+        op.check(x, axis, exact=True)
 
 
 @pytest.mark.parametrize("kind", ["Any", "All"])

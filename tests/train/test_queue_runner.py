@@ -34,11 +34,13 @@ def test_join_returns_when_all_threads_have_ended():
 def test_join_raises_the_first_error_once():
     coord = rf.train.Coordinator()
 
-    def fail(after, error):
-        time.sleep(after)
+    def fail(waits, error):
+        if waits:
+            coord.wait_for_stop()
         coord.request_stop(error)
 
-    threads = [threading.Thread(target=fail, args=a) for a in ((0, KeyError("first")), (0.05, ValueError("second")))]
+    order = (False, KeyError("first")), (True, ValueError("second"))
+    threads = [threading.Thread(target=fail, args=a) for a in order]
     for t in threads:
         t.start()
     with pytest.raises(KeyError, match="first"):
@@ -81,8 +83,8 @@ def test_wait_for_stop_wakes_at_once():
     coord = rf.train.Coordinator()
     threading.Timer(0.05, coord.request_stop).start()
     before = time.monotonic()
-    assert coord.wait_for_stop(10)
-    assert time.monotonic() - before < 5
+    assert coord.wait_for_stop(120)
+    assert time.monotonic() - before < 60
     assert not rf.train.Coordinator().wait_for_stop(0.01)
 
 
@@ -111,7 +113,7 @@ def test_runners_fill_the_queue_and_stop_with_the_coordinator(session):
     got = sorted(session.run(dequeue) for _ in range(20))
     assert got[0] == 1
     coord.request_stop()
-    coord.join(threads, stop_grace_period_secs=10)
+    coord.join(threads, stop_grace_period_secs=60)
     assert not any(t.is_alive() for t in threads)
     assert session.run(q.is_closed())
 
@@ -153,7 +155,7 @@ def test_without_a_coordinator_a_failing_runner_closes_its_queue(session):
     [thread] = runner.create_threads(session, daemon=True, start=True)
     with pytest.raises(rf.errors.OutOfRangeError):
         session.run(dequeue)
-    thread.join(10)
+    thread.join(60)
     assert [type(e) for e in runner.exceptions_raised] == [rf.errors.InvalidArgumentError]
 
 

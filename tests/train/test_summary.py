@@ -122,7 +122,7 @@ def test_events_older_than_flush_secs_are_in_the_file(tmp_path):
     with rf.summary.FileWriter(str(tmp_path), flush_secs=0.05) as writer:
         writer.add_summary(rf.summary.Summary(), 3)
         seen = threading.Event()
-        for _ in range(100):
+        for _ in range(1200):
             if [e.step for e in event_file.summary_iterator(writer.path)] == [0, 3]:
                 seen.set()
                 break
