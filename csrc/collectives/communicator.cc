@@ -31,6 +31,7 @@ Communicator::Communicator(std::shared_ptr<Transport> transport, std::shared_ptr
   progress_ = std::make_shared<Progress>(options_.background);
   watch_->set_awaited(&progress_->waiting());
   watch_->set_warning(options_.warn_s);
+  if (windows_ && !all_share()) watch_->set_node_block(&windows_->control());
   arrange();
 }
 
@@ -135,7 +136,7 @@ void Communicator::begin(const Signature& signature) {
 
 void Communicator::abort(const std::string& text) {
   if (parent_) return parent_->abort(text);
-  if (!control_->abort(rank_, text) || all_share() || size_ == 1) return;
+  if (!watch_->record_abort(rank_, text) || all_share() || size_ == 1) return;
   // Jobs see the flag within milliseconds; then this thread may use the transport.
   unsaid_ = !progress_->run_soon([&] { watch_->abort(text); }, 1.0);
 }

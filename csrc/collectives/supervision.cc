@@ -21,10 +21,15 @@ void Communicator::set_peers(std::vector<Peer> peers) {
   watch_->set_peers(peers_.get());
 }
 
-// A notice that a rank sent before it died may wait here unread: nobody listens between collectives, and a thread that
-// waits in one may not have run since.
+// What a rank said before it died stands in the block of its node. Without one it was a notice, which may wait here unread:
+// nobody listens between collectives, and a thread that waits in one may not have run since.
 void Communicator::hear_last_words(int from) {
-  if (all_share()) return;  // they stood in the block at once
+  if (all_share()) return;
+  if (windows_ && options_.nodes[static_cast<size_t>(from)] == options_.nodes[static_cast<size_t>(rank_)]) {
+    const ControlBlock& block = windows_->control();
+    if (block.aborted()) watch_->record_abort(block.aborted_by(), block.abort_text());
+    return;
+  }
   const uint64_t enough = watch_->listened() + kLooks;
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(kLastWordsS);
   while (!closed_ && !control_->aborted() && watch_->listened() < enough && std::chrono::steady_clock::now() < end &&

@@ -210,8 +210,14 @@ std::string Watch::place() const {
   return !counted() ? signature_.str() : text("collective ", sequence_, " (", signature_.arguments(), ")");
 }
 
+bool Watch::record_abort(int rank, const std::string& reason) {
+  const bool first = control_.abort(rank, reason);
+  if (first && node_block_) node_block_->abort(rank, reason);
+  return first;
+}
+
 void Watch::abort(const std::string& reason) {
-  control_.abort(rank_, reason);
+  record_abort(rank_, reason);
   send_notice('a', reason);
 }
 
@@ -247,7 +253,7 @@ void Watch::listen() {
     seen.step = header.step;
     from.enter(header.sequence, seen);
     if (header.kind == 'a') {
-      control_.abort(header.rank, notice.substr(sizeof header));
+      record_abort(header.rank, notice.substr(sizeof header));
     } else if (header.kind == 'l' || header.kind == 't') {
       from.presence.store(header.kind == 'l' ? Presence::Left : Presence::Told, std::memory_order_release);
     } else if (header.kind == 'w' && voice_ == Voice::Silent && answered_ != sequence_) {

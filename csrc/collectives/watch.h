@@ -71,6 +71,8 @@ class Watch {
 
   // Tells all others (through the block, and the transport where it must) and ends every wait here.
   void abort(const std::string& text);
+  // Ends every wait here; any thread. True for the first abort.
+  bool record_abort(int rank, const std::string& text);
   void announce(Presence presence);
   // Reads what the transport has brought into the block.
   void listen();
@@ -82,6 +84,9 @@ class Watch {
   // After `warn_s` of waiting, a warning. `peers` names the hosts and must outlive the watch; may be null.
   void set_warning(double warn_s) { warn_s_ = warn_s; }
   void set_peers(const Peers* peers) { peers_ = peers; }
+  // The block of this rank's node, where that is another: aborts are kept there as well, for ranks that see a neighbour
+  // die and have not listened.
+  void set_node_block(ControlBlock* block) { node_block_ = block; }
 
   // Somebody is blocked until the current job is done, so its core is ours to spin on.
   void set_awaited(const std::atomic<int>* count) { awaited_ = count; }
@@ -130,6 +135,7 @@ class Watch {
   const double timeout_s_;
   double warn_s_ = 1e9;
   const Peers* peers_ = nullptr;
+  ControlBlock* node_block_ = nullptr;
   enum class Voice { Silent, Asked, Warned } voice_ = Voice::Silent;  // in this collective
   bool warned_ = false;                                               // in this wait
   uint64_t answered_ = 0;                                             // the collective in which a question was answered
