@@ -14,7 +14,8 @@ from ..define import convert_to_tensor
 from ..errors import InvalidArgumentError
 from ..nest import flatten, map_structure
 from ..operation import Tensor
-from ..ops.concat import concat, stack, unstack
+from ..ops.concat import concat
+from ..ops.pack import stack, unstack
 from ..ops.reverse import reverse_sequence
 from ..ops.rules import build
 from ..state.variable_scope import variable_scope
