@@ -66,7 +66,10 @@ def _broadcast_after(program: Program, op: Operation) -> None:
     """A BroadcastTo to the shape that `op` gives, for all its readers."""
     y = op.outputs[0]
     readers = [(reader, i) for reader in dict.fromkeys(y.consumers) for i, t in enumerate(reader.inputs) if t is y]
-    shape = program.constant(np.array(y.shape.known, np.int32), f"{op.name}/_shape", op)
+    shape = next((t.op.inputs[1] for t in op.inputs if t.op.type == "BroadcastTo" and t.shape == y.shape), None)
+    if shape is None:
+        shape = program.constant(np.array(y.shape.known, np.int32), f"{op.name}/_shape", op)
+        shape.op.control_inputs = [op]  # so that it is in the same loop and branch
     wide = program.add("BroadcastTo", [y, shape], {"T": y.dtype, "Tidx": shape.dtype}, f"{op.name}/_wide", like=op)
     for reader, i in readers:
         reader._update_input(i, wide.outputs[0])

@@ -82,3 +82,16 @@ def test_a_variable_that_is_broadcast_keeps_the_value_it_had(read):
     with rf.Session() as session:
         session.run(rf.global_variables_initializer())
         assert session.run(y).tolist() == [[2.0] * 5] * 6
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (3, 6, 6)], ids=["the shape of an operand", "a shape of neither"])
+def test_broadcasts_in_a_loop_stay_in_it(shape):
+    s, = feeds = placeholders((6, 1))
+
+    def step(i, a):
+        row, column = rf.broadcast_to(a[:1] + 1.0, [3, 1, 6]), rf.broadcast_to(a[:, :1] + 1.0, shape)
+        return i + 1, rf.reduce_max(rf.tanh(column) * row, 0)
+
+    fetches = list(rf.while_loop(lambda i, a: i < 3, step, [rf.constant(0), rf.broadcast_to(s, [6, 6])]))
+    fetches += rf.gradients(fetches[1], s)
+    assert same_bits(fetches, normal(feeds), broadcast_late)
