@@ -9,10 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from ..operation import Operation, Tensor
+from ..places import find_places
 from ..shapes import TensorShape, broadcast
 from ..topology import topological_order
 from .memory import may_be_variable
 from .program import Program
+from .ties import tie_to_branches
 
 _UNARY = frozenset(("Neg", "Abs", "Square", "Sqrt", "Rsqrt", "Reciprocal", "Exp", "Log", "Tanh", "Sigmoid"))
 _BINARY = frozenset(("AddV2", "Sub", "Mul", "RealDiv", "DivNoNan", "Maximum", "Minimum", "SquaredDifference"))
@@ -20,6 +22,7 @@ _MOST_TERMS = 8  # of an AddN as a chain
 
 
 def broadcast_late(program: Program) -> None:
+    tie_to_branches(program.graph._ops, find_places(program.graph._ops))
     awaited = {c for op in program.graph._ops for c in op.control_inputs}
     for op in topological_order(program.graph._ops):
         if op.type not in _UNARY and op.type not in _BINARY and op.type != "AddN":
@@ -66,7 +69,10 @@ def _broadcast_after(program: Program, op: Operation) -> None:
     """A BroadcastTo to the shape that `op` gives, for all its readers."""
     y = op.outputs[0]
     readers = [(reader, i) for reader in dict.fromkeys(y.consumers) for i, t in enumerate(reader.inputs) if t is y]
-    shape = program.constant(np.array(y.shape.known, np.int32), f"{op.name}/_shape", op)
+    shape = next((t.op.inputs[1] for t in op.inputs if t.op.type == "BroadcastTo" and t.shape == y.shape), None)
+    if shape is None:
+        shape = program.constant(np.array(y.shape.known, np.int32), f"{op.name}/_shape", op)
+        shape.op.control_inputs = [op]  # so that it is in the same loop and branch
     wide = program.add("BroadcastTo", [y, shape], {"T": y.dtype, "Tidx": shape.dtype}, f"{op.name}/_wide", like=op)
     for reader, i in readers:
         reader._update_input(i, wide.outputs[0])

@@ -30,7 +30,9 @@ class Ends:
 
 
 def keep_reads(program: Program) -> None:
-    """Puts a Snapshot behind every read of a variable. To run before the passes."""
+    """Puts a Snapshot behind every read of a variable, and notes that feeds come "one by one". To run before the
+    passes."""
+    program.notes["one by one"] = True
     for op in list(program.graph._ops):
         if op.type == "Identity" and op.inputs[0].is_ref or op.type == "ReadVariableOp":
             read, users = op.outputs[0], list(op.outputs[0].consumers)

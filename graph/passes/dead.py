@@ -20,6 +20,8 @@ def drop_dead_code(program: Program) -> None:
         if op not in live:
             live.add(op)
             stack.extend(predecessors(op) - (loose.get(op, set()) - {t.op for t in op.inputs}))
+    live.update(trigger for held in loose.values() for trigger in held  # says that a reader in a branch is done
+                if trigger.type == "ControlTrigger" and not live.isdisjoint(trigger.control_inputs))
     places = find_places(program.graph._ops) if loose else None
     for op, held in loose.items():
         if op in live and not live.issuperset(held):

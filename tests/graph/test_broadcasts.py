@@ -2,9 +2,11 @@
 import numpy as np
 import pytest
 import ringflow as rf
+from ringflow.graph.opdef import OPS
 from ringflow.graph.passes.broadcasts import broadcast_late
+from ringflow.graph.places import Places
 
-from .plans import extracted, nodes, normal, placeholders, same_bits
+from .plans import extracted, nodes, normal, optimised, placeholders, same_bits
 
 pytestmark = pytest.mark.usefixtures("graph")
 
@@ -82,3 +84,30 @@ def test_a_variable_that_is_broadcast_keeps_the_value_it_had(read):
     with rf.Session() as session:
         session.run(rf.global_variables_initializer())
         assert session.run(y).tolist() == [[2.0] * 5] * 6
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (3, 6, 6)], ids=["the shape of an operand", "a shape of neither"])
+def test_broadcasts_in_a_loop_stay_in_it(shape):
+    s, = feeds = placeholders((6, 1))
+
+    def step(i, a):
+        row, column = rf.broadcast_to(a[:1] + 1.0, [3, 1, 6]), rf.broadcast_to(a[:, :1] + 1.0, shape)
+        return i + 1, rf.reduce_max(rf.tanh(column) * row, 0)
+
+    fetches = list(rf.while_loop(lambda i, a: i < 3, step, [rf.constant(0), rf.broadcast_to(s, [6, 6])]))
+    fetches += rf.gradients(fetches[1], s)
+    assert same_bits(fetches, normal(feeds), broadcast_late)
+
+
+def test_a_broadcast_that_its_shape_ties_to_a_branch_stays_in_it():
+    x, y, p = (rf.placeholder(t, s) for t, s in ((rf.float32, (30, 1)), (rf.float32, (30, 20)), (rf.bool, ())))
+    no, yes = OPS["Switch"](p, p)
+    with rf.control_dependencies([rf.identity(yes)]):
+        shape = rf.constant([30, 20])
+    with rf.control_dependencies([rf.identity(no)]):
+        other = rf.constant(np.full((30, 20), 7, np.float32))
+    wide = rf.exp(rf.broadcast_to(x, shape) * y)  # x and y come from outside, as a file may say
+    program = optimised(list(OPS["Merge"]([wide, other])), [x, y, p])
+    places, [merge] = Places(program.graph.get_operations()), nodes(program, "Merge")
+    assert {places.output(t).conditions for t in merge.inputs} == {
+        frozenset({(nodes(program, "Switch")[0].inputs[1], branch)}) for branch in (0, 1)}

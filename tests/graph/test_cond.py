@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 import ringflow as rf
 from ringflow.graph.errors import InvalidArgumentError
+from ringflow.graph.topology import ancestors
+
+from .plans import nodes, optimised
 
 pytestmark = pytest.mark.usefixtures("graph")
 
@@ -100,6 +103,16 @@ def test_reads_around_and_inside_of_branches_see_the_value_before_the_run(sessio
     np.testing.assert_array_equal(got[0], [10, 20])
     np.testing.assert_array_equal(got[1], [1, 2])
     np.testing.assert_array_equal(session.run(v), [2, 3])
+
+
+@pytest.mark.parametrize("resource", [False, True])
+def test_an_update_waits_for_a_read_in_a_branch(p, resource):
+    v = rf.Variable(np.ones(3, np.float32), use_resource=resource)
+    update = v.assign_add(np.ones(3, np.float32)).op
+    y = rf.cond(p, lambda: v.read_value() * 10.0, lambda: rf.zeros([3]))
+    program = optimised([y], [p], [update])
+    [writer] = nodes(program, "AssignAddVariableOp" if resource else "AssignAdd")
+    assert any(op.name in ("cond/ReadVariableOp", "cond/Identity") for op in ancestors([writer]))
 
 
 def test_updates_in_both_branches_of_one_predicate(session, p):

@@ -123,3 +123,14 @@ def test_not_a_number_travels_as_without_fusion():
     fetches = [rf.reduce_max(y, 1, keepdims=True) + y, rf.nn.softmax(y * 2.0), rf.reduce_sum(y, 0)]
     with np.errstate(invalid="ignore"):
         assert same_bits(fetches, normal(feeds), fuse_elementwise)
+
+
+@pytest.mark.parametrize("shape", [(), (COLUMNS,), (ROWS, 1)], ids=["number", "row", "column"])
+def test_sums_of_what_a_broadcast_repeats_count_every_row(shape):
+    x, s = feeds = placeholders((ROWS, COLUMNS), shape)
+    first, second = (rf.Variable(np.full(COLUMNS, 0.5, np.float32)) for _ in range(2))
+    wide = rf.broadcast_to(s, [ROWS, COLUMNS])
+    y = rf.nn.relu(x + first) + second  # the gradients of both read `wide`: one as it is, one through ReluGrad
+    fetches = [*rf.gradients(y, [first, second], [wide]), rf.reduce_max(wide, 1, keepdims=True), rf.nn.softmax(wide)]
+    assert any("ColumnSum" in op.attrs["ops"] for op in nodes(optimised(fetches, feeds), "_FusedRows"))
+    assert same_bits(fetches, normal(feeds), fuse_elementwise)

@@ -126,6 +126,16 @@ def test_control_flow_may_depend_on_what_comes_late(session):
     assert session.partial_run(handle, count, {n: 7}) == 7
 
 
+def test_what_is_fused_does_not_wait_for_later_feeds(session):
+    x, y = (rf.placeholder(rf.float32, [64, 64], name=n) for n in "xy")
+    early = rf.tanh(x) + 1.0
+    late = rf.tanh(x) * rf.exp(y) + early
+    handle = session.partial_run_setup([early, late], [x, y])
+    ones = np.ones((64, 64), np.float32)
+    first = session.partial_run(handle, early, {x: ones})
+    np.testing.assert_allclose(session.partial_run(handle, late, {y: ones}), (first - 1) * np.exp(1) + first, rtol=1e-6)
+
+
 # ---- errors
 def test_an_error_of_a_node_ends_the_run(session):
     i = rf.placeholder(rf.int32, [], name="i")

@@ -62,6 +62,16 @@ def test_products_are_written_where_they_are_concatenated(axis):
     check_same([y], feeds)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2, 3])
+@pytest.mark.parametrize("columns", [1, 5])
+def test_products_are_concatenated_as_single_columns(axis, columns):
+    feeds = [rf.placeholder(rf.float64, s) for s in ((3, 4, 7), (3, columns, 7)) * 2]
+    products = [rf.matmul(a, rf.transpose(b, [0, 2, 1])) for a, b in (feeds[:2], feeds[2:])]
+    y = rf.concat([rf.reshape(p, [3, 4, columns, 1]) for p in products], axis)
+    assert kinds(optimised([y], feeds)).count("ConcatV2") == (axis == 3 and columns > 1)
+    check_same([y], feeds)
+
+
 def test_parts_that_others_read_or_that_strides_cannot_place_are_concatenated():
     _, parts = two_products()
     read_twice = [rf.concat(parts, 1), rf.reduce_sum(parts[0], 0)]

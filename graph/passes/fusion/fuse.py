@@ -20,6 +20,7 @@ from ...places import Places, find_places
 from ...topology import predecessors, topological_order
 from ..memory import may_be_variable
 from ..program import Program
+from ..ties import tie_to_branches
 from .fusible import fused_name, whole_shape
 from .groups import Group, fits, inputs_of, whole_of
 from .min_cut import minimum_cut
@@ -32,8 +33,9 @@ _CHEAP = frozenset(("Neg", "Abs", "Square", "Floor", "Relu", "Relu6", "AddV2", "
 
 def fuse_elementwise(program: Program) -> None:
     order = topological_order(sorted(program.graph._ops, key=_ends_there))
-    position = {op: i for i, op in enumerate(order)}
-    waiters, places, behind = _waiters(order), find_places(order), _behind(order)
+    position, places = {op: i for i, op in enumerate(order)}, find_places(order)
+    tie_to_branches(order, places)
+    waiters, behind = _waiters(order), _behind(order, one_by_one="one by one" in program.notes)
     group_of: dict[Operation, Group] = {}
     for op in order:
         if op in program.targets or fused_name(op) is None:
@@ -83,13 +85,14 @@ def _waiters(order: list[Operation]) -> dict[Operation, list[Operation]]:
     return waiters
 
 
-def _behind(order: list[Operation]) -> dict[Operation, frozenset[Operation]]:
-    """The operations before each that may wait, where there are any."""
+def _behind(order: list[Operation], one_by_one: bool) -> dict[Operation, frozenset[Operation]]:
+    """The operations before each that may wait, where there are any; feeds too, where they come `one_by_one`."""
+    waits = {op for op in order if op.op_def.waits or (one_by_one and op.type == "_Arg")}
     behind: dict[Operation, frozenset[Operation]] = {}
-    for op in order:
-        before = {b for b in predecessors(op) if b in behind or b.op_def.waits}
+    for op in order if waits else ():
+        before = {b for b in predecessors(op) if b in behind or b in waits}
         if before:
-            waiting = [b for b in before if b.op_def.waits]
+            waiting = [b for b in before if b in waits]
             behind[op] = frozenset(waiting).union(*(behind[b] for b in before if b in behind))
     return behind
 

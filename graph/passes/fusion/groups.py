@@ -31,10 +31,12 @@ def fits(group: Group) -> bool:
 
 
 def inputs_of(group: Group, through: bool = True) -> dict[Tensor, Tensor]:
-    """What members read from outside, and what the node reads for each: what a BroadcastTo repeats, if `through`."""
+    """What members read from outside, and what the node reads for each: what a BroadcastTo repeats, if `through` and
+    if only elementwise members read it."""
     inside = set(group)
     read = dict.fromkeys(t for op in group for t in operands(op) if t.op not in inside)
-    return {t: _source(t, inside) if through else t for t in read}
+    as_it_is = {op.inputs[0] for op in group if op.type in ROW_REDUCTIONS or op.type == "Softmax"}
+    return {t: _source(t, inside) if through and t not in as_it_is else t for t in read}
 
 
 def _source(t: Tensor, inside: set[Operation]) -> Tensor:

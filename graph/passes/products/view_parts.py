@@ -60,11 +60,11 @@ def _views(concat: Operation, products: list[Operation], axis: int) -> list[int]
     for product, part in zip(products, concat.inputs):
         own = math.prod(part.shape.known[axis:])  # elements of the part that lie together in the result
         (m, _, n), view = product.attrs["sizes"], product.attrs["output_view"]
-        steps = list(zip([*product.attrs["batch"], m, n], view[1:]))
-        within = sum((size - 1) * step for size, step in steps if step < own)
+        steps = list(zip([*product.attrs["batch"], m], view[1:-1]))  # columns are next to each other: they stay so
+        within = n - 1 + sum((size - 1) * step for size, step in steps if step < own)
         if view[0] != 0 or within >= own or any(step % own for _, step in steps if step >= own):
             return None
-        views += [begin, *(step if step < own else step // own * whole for _, step in steps)]
+        views += [begin, *(step if step < own else step // own * whole for _, step in steps), 1]
         begin += own
     return views
 
