@@ -41,16 +41,21 @@ class Watch {
   // ranks that are being waited for. `pauses_per_look`: what ready() costs, against an atomic's load.
   template <class Ready, class Sleep, class Missing>
   void until(Ready ready, Sleep sleep, Missing missing, int pauses_per_look = 1) {
+    if (ready()) return;
     if (++waits_ % kRetry == 0) spins_ = kSpins;
     const int spins = may_spin() ? std::max(kFewSpins, spins_ / pauses_per_look) : kFewSpins;
-    for (int i = 0; i < spins; ++i) {
+    // On a crowded core a look may give it away for milliseconds (MPI yields): then not many before the first listening.
+    const auto begin = std::chrono::steady_clock::now();
+    const auto enough = [&] { return std::chrono::steady_clock::now() - begin > kPatience; };
+    const int clock_every = std::max(1, kFewSpins / pauses_per_look);
+    for (int i = 1; i < spins && (i % clock_every != 0 || !enough()); ++i) {
+      pause();
       if (ready()) {
         if (i >= kFewSpins) spins_ = std::min(kSpins, spins_ * 2);  // it has paid
         return;
       }
-      pause();
     }
-    for (int i = 0; i < kYields; ++i) {
+    for (int i = 0; i < kYields && !enough(); ++i) {
       if (ready()) return;
       sched_yield();
     }
@@ -104,6 +109,7 @@ class Watch {
 
  private:
   using Time = std::chrono::steady_clock::time_point;
+  static constexpr std::chrono::milliseconds kPatience{2};
   static constexpr int kSpins = 20000 /* about a millisecond */, kFewSpins = 50, kYields = 40, kRetry = 256;
 
   static void pause() {
