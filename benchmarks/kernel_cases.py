@@ -144,7 +144,10 @@ def images() -> Iterator[Case]:
     yield from pools("3x3, stride 2, of 28^2x32", (64, 28, 28, 32), 3, 2, "SAME")
     yield from batch_norms("32^2x16, resnet20", (32, 32, 32, 16))
     yield from batch_norms("8^2x64, resnet20", (32, 8, 8, 64), least=0.2)
-    yield Case("lrn", "14^2x64", node("LRN"), ((8, 14, 14, 64),))
+    x = (8, 14, 14, 64)
+    near = 2 * 11 * int(np.prod(x))  # the sums of the neighbours, then a root and a division, or two of these
+    yield Case("lrn", "14^2x64", node("LRN"), (x,), near + 10 * int(np.prod(x)), least=0.04)
+    yield Case("lrn", "14^2x64, gradient", node("LRNGrad"), (x, x, x), 2 * near + 20 * int(np.prod(x)), least=0.04)
     yield Case("bias", "28^2x32", node("BiasAdd"), ((64, 28, 28, 32), (32,)))
     yield Case("bias", "28^2x32, gradient", node("BiasAddGrad"), ((64, 28, 28, 32),))
     yield Case("bias", "1024 x 1024, gradient", node("BiasAddGrad"), ((1024, 1024),))

@@ -17,7 +17,8 @@ import numpy as np
 from ringflow.graph.errors import Error, FailedPreconditionError, GraphError, InvalidArgumentError
 from ringflow.graph.graph import Graph
 from ringflow.graph.operation import Operation, Tensor, at_site
-from ringflow.graph.passes import Program, dead, order as variable_order
+from ringflow.graph.passes import Program, dead
+from ringflow.graph.passes.order import ONLY_READ, is_update
 from ringflow.graph.topology import ancestors, predecessors, topological_order
 
 from .attach import communicator_of
@@ -59,11 +60,6 @@ def shard_rows(global_rows: int, shards: int, *, communicator: Communicator | No
 
 
 # ---- which operations a shard has to itself
-def is_update(op: Operation) -> bool:
-    """Whether `op` writes a variable."""
-    return bool(variable_order._written(op))
-
-
 def followers(sources: set[Operation], ops: list[Operation]) -> set[Operation]:
     """`sources` and what follows them by data or control edges, up to updates, sharded ops and fetches. `ops`: all, in
     topological order."""
@@ -90,7 +86,7 @@ def split_into_shards(program: Program) -> None:
     region = followers({op for op in needed if op in batch or op.op_def.statistical}, order) & needed - set(sharded)
     copied = [op for op in order if op in region and op.type != "_Arg"]
     for op in copied:
-        if op.op_def.stateful and not op.op_def.statistical and op.type not in variable_order._ONLY_READ:
+        if op.op_def.stateful and not op.op_def.statistical and op.type not in ONLY_READ:
             raise at_site(GraphError(
                 f"[distribute] {op.type} cannot be part of a shard's gradient: {op.name!r} lies between the batch and "
                 "a gradient, and has a state or meets other ranks. Fix: compute it outside, or leave out "

@@ -46,6 +46,11 @@ class Sample:
     gradient: bool = True
 
 
+def ints(*values: int) -> Any:
+    """These values as an int32 array."""
+    return np.array(values, np.int32)
+
+
 def normal(*shape: int, scale: float = 1.0) -> Random:
     """Normal floats; small integers of either sign for integer dtypes."""
     def draw(rng: np.random.Generator, dtype: DType) -> Any:

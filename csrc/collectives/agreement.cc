@@ -23,6 +23,20 @@ struct Knowledge {
 
 }  // namespace
 
+Signature signature_of(Operation operation, int64_t count, DType dtype) {
+  Signature s;
+  s.operation = operation;
+  s.count = count;
+  s.dtype = static_cast<int32_t>(dtype);
+  return s;
+}
+
+Signature signature_of(Operation operation, int64_t count, DType dtype, Reduction reduction) {
+  Signature s = signature_of(operation, count, dtype);
+  s.reduction = static_cast<int32_t>(reduction);
+  return s;
+}
+
 void agree(Group& group) {
   const int p = group.size(), r = group.rank();
   Transport& transport = group.transport();

@@ -7,8 +7,13 @@
 #pragma once
 
 #include "collectives/group.h"
+#include "collectives/reduction.h"
 
 namespace rf {
+
+// What a call compares with those of the other ranks. `count`: elements, or bytes without a dtype.
+Signature signature_of(Operation operation, int64_t count, DType dtype = DType::Invalid);
+Signature signature_of(Operation operation, int64_t count, DType dtype, Reduction reduction);
 
 // Compares Watch::signature() of all members. Throws InvalidArgument on every one, naming two that differ.
 void agree(Group& group);

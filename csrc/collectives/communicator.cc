@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/tensor.h"
+#include "collectives/agreement.h"
 
 namespace rf {
 
@@ -73,6 +74,37 @@ void Communicator::arrange() {
 }
 
 Communicator::~Communicator() { close(); }
+
+std::shared_ptr<Communicator> Communicator::split(int color, int key) {
+  const std::shared_ptr<Communicator> self = shared_from_this();
+  std::vector<int32_t> mine{color, key}, every(2 * static_cast<size_t>(size_));
+  allgather(mine.data(), every.data(), sizeof(int32_t) * 2);
+  std::vector<std::pair<int32_t, int>> order;  // of the ranks of this color
+  for (int r = 0; r < size_; ++r)
+    if (every[static_cast<size_t>(2 * r)] == color) order.emplace_back(every[static_cast<size_t>(2 * r + 1)], r);
+  std::sort(order.begin(), order.end());
+  const int number = ++splits_;  // 0 is the node's transport
+  if (color < 0) return nullptr;
+  CommunicatorOptions options = options_;
+  options.nodes.clear();
+  std::vector<int> ranks, names;
+  for (const auto& [its_key, r] : order) {
+    ranks.push_back(r);
+    names.push_back(group_ ? group_->name(r) : 0);
+    options.nodes.push_back(options_.nodes[static_cast<size_t>(r)]);
+  }
+  std::shared_ptr<Transport> transport;
+  std::shared_ptr<Windows> windows;
+  if (ranks.size() > 1)
+    progress_->run([&] {
+      watch_->begin(signature_of(Operation::Split, color), &names);
+      transport = transport_->between(ranks, number);
+      std::string problem;
+      if (windows_ && options_.join) windows = options_.join(*transport, options.nodes, &problem);
+    });
+  return std::shared_ptr<Communicator>(
+      new Communicator(self, std::move(transport), std::move(windows), std::move(options), std::move(names)));
+}
 
 const char* Communicator::transport_name() const { return transport_ ? transport_->name() : "none"; }
 

@@ -2,7 +2,8 @@
 //
 // It puts a transport (always) and windows (where ranks of a node share memory) under an algorithm: one_pass.h where
 // all ranks share windows, hierarchical.h where each node has its own, ring.h, halving_doubling.h and tree.h over the
-// transport, chosen by selection.h. operations.cc has the operations, communicator.cc the rest.
+// transport, chosen by selection.h. operations.cc has the operations, buckets.cc the memory that ranks share,
+// supervision.cc what looks after the processes, communicator.cc the rest.
 // A communicator that was split off is a view of its parent: the same thread, deadlines and aborts, messages and
 // windows of its own. Ranks that are in both must call both in the same order.
 // Threads: any thread may call; calls run one at a time in the order made (progress.h).

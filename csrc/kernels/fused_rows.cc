@@ -13,7 +13,7 @@
 #include <algorithm>
 
 #include "kernels/column_sum.h"
-#include "kernels/fused_recipe.h"
+#include "kernels/row_program.h"
 #include "kernels/softmax.h"
 
 namespace rf {
@@ -21,71 +21,9 @@ namespace {
 
 constexpr int64_t kTile = 1024;  // elements, or one row
 
-enum class Kind { Elementwise, Sum, Mean, Max, Softmax, ColumnSum };
-
-Kind kind_of(const std::string& name) {
-  if (name == "Sum") return Kind::Sum;
-  if (name == "Mean") return Kind::Mean;
-  if (name == "Max") return Kind::Max;
-  if (name == "Softmax") return Kind::Softmax;
-  return name == "ColumnSum" ? Kind::ColumnSum : Kind::Elementwise;
-}
-
-// A value in a tile: `step` elements from row to row, 0 where all rows have the same.
+// An elementwise op over a tile of `rows`, from a and b to `out`.
 template <class T>
-struct Value {
-  const T* data;
-  int64_t step;
-  bool wide;
-};
-
-// An input: row i of the result reads row (i / block) % period of it.
-template <class T>
-struct Input {
-  const T* data = nullptr;
-  int64_t width = 1, block = 1, period = 1;
-  bool wide = false;
-
-  Input(const T* memory, const Shape& own, const Shape& result) : data(memory) {
-    const int64_t columns = result[result.rank() - 1];
-    width = own.rank() > 0 ? own[own.rank() - 1] : 1;
-    wide = width == columns;
-    int stage = 0;  // from the back: 0 repeated, 1 matching, 2 repeated
-    for (int k = 2; k <= result.rank(); ++k) {
-      const int64_t d = result[result.rank() - k], mine = k <= own.rank() ? own[own.rank() - k] : 1;
-      if (d == 1) continue;
-      if (mine == d) {
-        check(stage < 2, "[_FusedRows] an input of shape ", own, " repeats in ", result, " in two places");
-        stage = 1;
-        period *= d;
-      } else if (stage == 0) {
-        block *= d;
-      } else {
-        stage = 2;
-      }
-    }
-    if (period == 1) block = 1;
-  }
-  // Rows from `row` on that a tile can have: up to where the input begins again, or goes on to its next row.
-  int64_t together(int64_t row, int64_t rows) const {
-    if (period == 1 || (block == 1 && period == rows)) return rows;
-    const int64_t seam = block > 1 ? block : period;
-    return seam - row % seam;
-  }
-  Value<T> tile(int64_t row) const {
-    return {data + row / block % period * width, block > 1 || period == 1 ? 0 : width, wide};
-  }
-};
-
-template <class T>
-struct Op {
-  Kind kind;
-  TileOp<T> elementwise;
-};
-
-// Where op `k` runs over a tile of `rows`, from a and b to `out`.
-template <class T>
-void elementwise(TileOp<T> f, const Value<T>& a, const Value<T>& b, T* out, int64_t rows, int64_t width) {
+void elementwise(TileOp<T> f, const RowValue<T>& a, const RowValue<T>& b, T* out, int64_t rows, int64_t width) {
   const bool wide = a.wide || b.wide;
   const int64_t whole = wide ? width : 1;
   Slab slab;
@@ -102,142 +40,143 @@ void elementwise(TileOp<T> f, const Value<T>& a, const Value<T>& b, T* out, int6
   f(a.data, b.data, out, slab);
 }
 
+// Along each row of a tile. `sums`: room for a number for each row.
 template <class T>
-void reduction(Kind kind, const T* x, int64_t rows, int64_t n, T* y, T* sums) {
+void reduction(RowKind kind, const T* x, int64_t rows, int64_t n, T* y, T* sums) {
   vectorised([=] {
     switch (kind) {
-      case Kind::Softmax: return softmax_rows(x, rows, n, y, sums);
-      case Kind::Max: return reduce_each_row<MaxOf>(x, rows, n, y);
+      case RowKind::Softmax: return softmax_rows(x, rows, n, y, sums);
+      case RowKind::Max: return reduce_each_row<MaxOf>(x, rows, n, y);
       default: return reduce_each_row<SumOf>(x, rows, n, y);
     }
   });
   const T count = static_cast<T>(n);
-  if (kind == Kind::Mean)
+  if (kind == RowKind::Mean)
     for (int64_t r = 0; r < rows; ++r) y[r] /= count;
 }
 
-// Which values are wide, and so the shapes of the outputs. InvalidArgument where an op cannot take what it reads.
+// One run of a node.
 template <class T>
-std::vector<bool> wide_values(const FusedRecipe& recipe, const std::vector<Op<T>>& ops, const std::vector<Input<T>>& inputs,
-                              int64_t rows) {
-  std::vector<bool> wide;
-  for (const Input<T>& in : inputs) wide.push_back(in.wide);
-  for (const FusedOp& s : recipe.steps) {
-    const Kind kind = ops[static_cast<size_t>(s.op)].kind;
-    for (int arg : {s.a, s.b}) {
-      const bool whole = arg >= recipe.inputs || (inputs[static_cast<size_t>(arg)].block == 1 &&
-                                                  inputs[static_cast<size_t>(arg)].period == rows);
-      check(kind == Kind::Elementwise || (wide[static_cast<size_t>(arg)] && whole), "[_FusedRows] ",
-            recipe.names[static_cast<size_t>(s.op)], " reads operand ", arg, ", which is not of the result's shape");
-    }
-    wide.push_back(kind == Kind::Elementwise ? wide[static_cast<size_t>(s.a)] || wide[static_cast<size_t>(s.b)]
-                                             : kind == Kind::Softmax);
+class Pass {
+ public:
+  // InvalidArgument where the inputs do not fit the ops.
+  Pass(const RowProgram<T>& program, Context& c) : program_(program), recipe_(program.recipe) {
+    check(c.num_inputs() == recipe_.inputs && c.num_outputs() == recipe_.outputs, "[_FusedRows] the node has ",
+          c.num_inputs(), " inputs and ", c.num_outputs(), " outputs, its attrs say ", recipe_.inputs, " and ",
+          recipe_.outputs);
+    const Shape shape = fused_shape(c);
+    check(shape.rank() > 0, "[_FusedRows] the inputs are scalars");
+    width_ = shape[shape.rank() - 1];
+    rows_ = shape.product(0, shape.rank() - 1);
+    inputs_.reserve(static_cast<size_t>(c.num_inputs()));
+    for (int i = 0; i < c.num_inputs(); ++i) inputs_.emplace_back(c.input(i).data<T>(), c.input(i).shape(), shape);
+    wide_ = wide_values(program, inputs_, rows_);
+    make_outputs(c, shape);
+    take_memory(c);
   }
-  return wide;
-}
 
-// Whether output 0 lies in input 0's memory where that would not do: an op reads the input after the output is written, or
-// they are no images of each other.
-template <class T>
-bool overwrites(const FusedRecipe& recipe, const Input<T>& in, const T* out, bool wide, int64_t rows) {
-  if (in.data != out) return false;
-  if (in.wide != wide || in.block != 1 || in.period != rows) return true;
-  bool written = false;
-  for (const FusedOp& s : recipe.steps) {
-    if (written && (s.a == 0 || s.b == 0)) return true;
-    written = written || s.output == 0;
+  void run() {
+    const int64_t grain = 1 + kParallelGrain / (stretch_ * std::max<int64_t>(1, width_)) / steps();
+    parallel_for(stretches_, grain, [&](int64_t first, int64_t last, int part) {
+      std::vector<RowValue<T>> values(inputs_.size() + program_.ops.size());
+      for (int64_t k = first; k < last; ++k) run_stretch(k, memory_ + part * own_, values);
+    });
+    int column_sum = 0;
+    for (const FusedOp& s : recipe_.steps)
+      if (program_.op(s).kind == RowKind::ColumnSum) add_blocks(partial(column_sum++, 0), stretches_, width_, output(s));
   }
-  return false;
-}
+
+ private:
+  int64_t steps() const { return static_cast<int64_t>(program_.ops.size()); }
+  bool wide(const FusedOp& s) const { return wide_[static_cast<size_t>(recipe_.inputs + s.op)]; }
+  T*& output(const FusedOp& s) { return outputs_[static_cast<size_t>(s.output)]; }
+  T* partial(int column_sum, int64_t stretch) { return partial_ + (column_sum * stretches_ + stretch) * width_; }
+
+  void make_outputs(Context& c, const Shape& shape) {
+    outputs_.resize(static_cast<size_t>(recipe_.outputs));
+    for (const FusedOp& s : recipe_.steps) {
+      if (s.output < 0) continue;
+      Shape own = shape;
+      if (program_.op(s).kind == RowKind::ColumnSum)
+        own = Shape{width_};
+      else if (!wide(s))
+        own.set(shape.rank() - 1, 1);
+      output(s) = c.output(s.output, own).template data<T>();
+      if (s.output == 0 && overwrites(recipe_, inputs_[0], output(s), wide(s), rows_)) {
+        const size_t bytes = static_cast<size_t>(c.input(0).num_elements()) * sizeof(T);
+        inputs_[0].data = static_cast<const T*>(std::memcpy(c.scratch(bytes), inputs_[0].data, bytes));
+      }
+    }
+  }
+
+  void take_memory(Context& c) {
+    const int64_t width = std::max<int64_t>(1, width_);
+    tile_ = std::max<int64_t>(1, kTile / width);
+    room_ = tile_ * width;
+    stretch_ = program_.column_sums > 0 ? kColumnBlock : tile_;
+    stretches_ = (rows_ + stretch_ - 1) / stretch_;
+    own_ = recipe_.buffers * room_ + tile_ + program_.column_sums * ColumnSum<T>::memory(width_);
+    memory_ = static_cast<T*>(c.scratch(static_cast<size_t>(own_ * intra_op_threads()) * sizeof(T)));
+    partial_ = static_cast<T*>(c.scratch(static_cast<size_t>(program_.column_sums * stretches_ * width_) * sizeof(T)));
+  }
+
+  // `memory`: the thread's own.
+  void run_stretch(int64_t k, T* memory, std::vector<RowValue<T>>& values) {
+    const int64_t start = k * stretch_, stop = std::min(start + stretch_, rows_);
+    for (int64_t row = start, count; row < stop; row += count) {
+      count = std::min(tile_, stop - row);
+      for (size_t i = 0; i < inputs_.size(); ++i) {
+        count = std::min(count, inputs_[i].together(row, rows_));
+        values[i] = inputs_[i].tile(row);
+      }
+      run_tile({k, start, stop, row, count}, memory, values.data());
+    }
+  }
+
+  struct Tile {
+    int64_t stretch, start, stop;  // the stretch and its rows
+    int64_t row, count;            // the tile's rows
+  };
+
+  void run_tile(const Tile& t, T* memory, RowValue<T>* values) {
+    T* const sums = memory + recipe_.buffers * room_;
+    int column_sum = 0;
+    for (const FusedOp& s : recipe_.steps) {
+      const RowOp<T>& op = program_.op(s);
+      const RowValue<T>&a = values[s.a], &b = values[s.b];
+      if (op.kind == RowKind::ColumnSum) {
+        ColumnSum<T> sum(sums + tile_ + column_sum * ColumnSum<T>::memory(width_), width_, t.stop - t.start);
+        sum.add(a.data, t.row - t.start, t.count);
+        if (t.row + t.count == t.stop) sum.finish(partial(column_sum, t.stretch));
+        ++column_sum;
+        continue;
+      }
+      const int64_t step = wide(s) ? width_ : 1;
+      T* out = s.output >= 0 ? output(s) + t.row * step : memory + s.scratch * room_;
+      if (op.kind == RowKind::Elementwise)
+        elementwise(op.elementwise, a, b, out, t.count, width_);
+      else
+        reduction(op.kind, a.data, t.count, width_, out, sums);
+      values[recipe_.inputs + s.op] = {out, step, wide(s)};
+    }
+  }
+
+  const RowProgram<T>& program_;
+  const FusedRecipe& recipe_;
+  int64_t width_, rows_;
+  std::vector<RowInput<T>> inputs_;
+  std::vector<char> wide_;  // of the inputs, then of the results of the ops
+  std::vector<T*> outputs_;
+  int64_t tile_;                // rows
+  int64_t room_;                // of a tile buffer, in elements
+  int64_t stretch_, stretches_; // rows that one thread takes one after another, and how many such there are
+  int64_t own_;                 // elements of a thread: tile buffers, a sum for each row of a tile, column sums
+  T *memory_, *partial_;        // of all threads; the column sums of each stretch
+};
 
 template <class T>
 Kernel fused_rows(const Node& node) {
-  const FusedRecipe recipe = read_fused_recipe(node);
-  std::vector<Op<T>> ops;
-  int column_sums = 0;
-  for (const FusedOp& s : recipe.steps) {
-    const std::string& name = recipe.names[static_cast<size_t>(s.op)];
-    ops.push_back({kind_of(name), find_tile_op<T>(name)});
-    check(ops.back().kind != Kind::Elementwise || ops.back().elementwise != nullptr, "[_FusedRows] ", name,
-          " cannot be fused");
-    if (ops.back().kind == Kind::ColumnSum) ++column_sums;
-    check(ops.back().kind != Kind::ColumnSum || s.output >= 0, "[_FusedRows] a ColumnSum must be an output");
-    for (int arg : {s.a, s.b})
-      check(arg < recipe.inputs || ops[static_cast<size_t>(arg - recipe.inputs)].kind != Kind::ColumnSum, "[_FusedRows] ",
-            name, " reads a ColumnSum, which is known at the end of the pass only");
-  }
-  return [recipe, ops, column_sums](Context& c) {
-    check(c.num_inputs() == recipe.inputs && c.num_outputs() == recipe.outputs, "[_FusedRows] the node has ", c.num_inputs(),
-          " inputs and ", c.num_outputs(), " outputs, its attrs say ", recipe.inputs, " and ", recipe.outputs);
-    const Shape shape = fused_shape(c);
-    check(shape.rank() > 0, "[_FusedRows] the inputs are scalars");
-    const int64_t width = shape[shape.rank() - 1], rows = shape.product(0, shape.rank() - 1);
-    std::vector<Input<T>> inputs;
-    for (int i = 0; i < c.num_inputs(); ++i) inputs.emplace_back(c.input(i).data<T>(), c.input(i).shape(), shape);
-    const std::vector<bool> wide = wide_values(recipe, ops, inputs, rows);
-
-    std::vector<T*> outputs(static_cast<size_t>(recipe.outputs));
-    for (const FusedOp& s : recipe.steps) {
-      if (s.output < 0) continue;
-      Shape own = shape;
-      if (ops[static_cast<size_t>(s.op)].kind == Kind::ColumnSum)
-        own = Shape{width};
-      else if (!wide[static_cast<size_t>(recipe.inputs + s.op)])
-        own.set(shape.rank() - 1, 1);
-      outputs[static_cast<size_t>(s.output)] = c.output(s.output, own).template data<T>();
-      if (s.output == 0 && overwrites(recipe, inputs[0], outputs[0], wide[static_cast<size_t>(recipe.inputs + s.op)], rows)) {
-        const size_t bytes = static_cast<size_t>(c.input(0).num_elements()) * sizeof(T);
-        inputs[0].data = static_cast<const T*>(std::memcpy(c.scratch(bytes), inputs[0].data, bytes));
-      }
-    }
-
-    const int64_t tile = std::max<int64_t>(1, kTile / std::max<int64_t>(1, width));  // rows
-    const int64_t room = tile * std::max<int64_t>(1, width);                       // of a tile buffer
-    const int64_t stretch = column_sums > 0 ? kColumnBlock : tile;  // rows that one thread takes one after another
-    const int64_t stretches = (rows + stretch - 1) / stretch;
-    const int64_t own = recipe.buffers * room + tile + column_sums * ColumnSum<T>::memory(width);  // elements of a thread
-    T* const memory = static_cast<T*>(c.scratch(static_cast<size_t>(own * intra_op_threads()) * sizeof(T)));
-    T* const partial = static_cast<T*>(c.scratch(static_cast<size_t>(column_sums * stretches * width) * sizeof(T)));
-    const int64_t grain = 1 + kParallelGrain / (stretch * std::max<int64_t>(1, width)) / static_cast<int64_t>(ops.size());
-    parallel_for(stretches, grain, [&](int64_t first, int64_t last, int part) {
-      T* const buffers = memory + part * own;
-      T* const sums = buffers + recipe.buffers * room;
-      std::vector<Value<T>> value(inputs.size() + ops.size());
-      for (int64_t block = first; block < last; ++block) {
-        const int64_t start = block * stretch, stop = std::min(start + stretch, rows);
-        for (int64_t row = start, count; row < stop; row += count) {
-          count = std::min(tile, stop - row);
-          for (size_t i = 0; i < inputs.size(); ++i) {
-            count = std::min(count, inputs[i].together(row, rows));
-            value[i] = inputs[i].tile(row);
-          }
-          int column_sum = 0;
-          for (const FusedOp& s : recipe.steps) {
-            const size_t k = static_cast<size_t>(s.op), to = inputs.size() + k;
-            const Value<T>&a = value[static_cast<size_t>(s.a)], &b = value[static_cast<size_t>(s.b)];
-            if (ops[k].kind == Kind::ColumnSum) {
-              ColumnSum<T> sum(sums + tile + column_sum * ColumnSum<T>::memory(width), width, stop - start);
-              sum.add(a.data, row - start, count);
-              if (row + count == stop) sum.finish(partial + (column_sum * stretches + block) * width);
-              ++column_sum;
-              continue;
-            }
-            const int64_t step = wide[to] ? width : 1;
-            T* out = s.output >= 0 ? outputs[static_cast<size_t>(s.output)] + row * step : buffers + s.scratch * room;
-            if (ops[k].kind == Kind::Elementwise)
-              elementwise(ops[k].elementwise, a, b, out, count, width);
-            else
-              reduction(ops[k].kind, a.data, count, width, out, sums);
-            value[to] = {out, step, wide[to]};
-          }
-        }
-      }
-    });
-    int column_sum = 0;
-    for (const FusedOp& s : recipe.steps)
-      if (ops[static_cast<size_t>(s.op)].kind == Kind::ColumnSum)
-        add_blocks(partial + column_sum++ * stretches * width, stretches, width, outputs[static_cast<size_t>(s.output)]);
-  };
+  return [program = read_row_program<T>(node)](Context& c) { Pass<T>(program, c).run(); };
 }
 
 RF_REGISTER("_FusedRows", "T", OverFirst, fused_rows, float, double);

@@ -1,38 +1,12 @@
 #include "runtime/dataflow_plan.h"
 
 #include <algorithm>
-#include <iterator>
-#include <map>
-#include <unordered_map>
 #include <utility>
 
-#include "runtime/topology.h"
+#include "runtime/frame_tree.h"
 
 namespace rf {
 namespace {
-
-constexpr int64_t kMostParallel = 1024;  // iterations; fewer than asked for compute the same
-
-Role role_of(const std::string& op) {
-  static const std::unordered_map<std::string, Role> roles = {
-      {"_Arg", Role::Argument}, {"_Retval", Role::Result}, {"Const", Role::Constant}, {"_Gate", Role::Gate},
-      {"NoOp", Role::Nothing}, {"ControlTrigger", Role::Nothing}, {"LoopCond", Role::Forward},
-      {"Switch", Role::Switch}, {"RefSwitch", Role::Switch}, {"Merge", Role::Merge}, {"RefMerge", Role::Merge},
-      {"Enter", Role::Enter}, {"RefEnter", Role::Enter}, {"Exit", Role::Exit}, {"RefExit", Role::Exit},
-      {"NextIteration", Role::NextIteration}, {"RefNextIteration", Role::NextIteration}};
-  const auto it = roles.find(op);
-  return it == roles.end() ? Role::Kernel : it->second;
-}
-
-bool is_control_flow(Role role) { return role >= Role::Forward; }
-
-// Ops that meet other ranks, in the same order everywhere.
-bool is_collective(const std::string& op) {
-  static const char* const ops[] = {"_BucketReduce", "_BucketWait", "_ExactMaxima", "_ExactSum", "_ExactMean",
-                                    "_RanksMeet", "_ShareVariable", "CollectiveReduce", "CollectiveBcast",
-                                    "CollectiveGather"};
-  return std::find(std::begin(ops), std::end(ops), op) != std::end(ops);
-}
 
 class FlowPlanner {
  public:
@@ -41,15 +15,12 @@ class FlowPlanner {
   FlowPlan make() {
     links_ = link(plan_.nodes);
     order_ = execution_order(plan_.nodes, links_);
-    const size_t n = plan_.nodes.size();
-    home_.resize(n);
-    target_.resize(n);
-    position_.resize(n);
-    out_.resize(n);
-    plan_.frames.emplace_back();
-    each_node(&FlowPlanner::find_frame);
-    each_node(&FlowPlanner::add_node);
-    each_node(&FlowPlanner::connect);
+    tree_ = find_frames(plan_.nodes, links_, order_);
+    for (const FrameTree::Frame& f : tree_.frames) add_frame(f);
+    position_.resize(plan_.nodes.size());
+    out_.resize(plan_.nodes.size());
+    for (int i : order_) with_node(node(i), [&] { add_node(i); });
+    for (int i : order_) with_node(node(i), [&] { connect(i); });
     order_collectives();
     for (FlowFrame& frame : plan_.frames) frame.edges.reserve(edges_in(frame));
     for (int i : order_) add_edges(i);
@@ -61,67 +32,18 @@ class FlowPlanner {
  private:
   const Node& node(int i) const { return plan_.nodes[static_cast<size_t>(i)]; }
   FlowFrame& frame(int f) { return plan_.frames[static_cast<size_t>(f)]; }
-  int home(int i) const { return home_[static_cast<size_t>(i)]; }
-  int target(int i) const { return target_[static_cast<size_t>(i)]; }
+  int home(int i) const { return tree_.home[static_cast<size_t>(i)]; }
+  int target(int i) const { return tree_.target[static_cast<size_t>(i)]; }
   FlowNode& flow(int i) { return frame(home(i)).nodes[static_cast<size_t>(position_[static_cast<size_t>(i)])]; }
   const std::vector<Edge>& inputs(int i) const { return links_.inputs[static_cast<size_t>(i)]; }
   const std::vector<int>& controls(int i) const { return links_.controls[static_cast<size_t>(i)]; }
 
-  void each_node(void (FlowPlanner::*step)(int)) {
-    for (int i : order_) {
-      try {
-        (this->*step)(i);
-      } catch (Error& e) {
-        if (e.node.empty()) e.node = node(i).name;
-        throw;
-      }
-    }
-  }
-
-  // ---- frames: a node runs where its inputs are
-
-  void find_frame(int i) {
-    const Node& n = node(i);
-    const Role role = role_of(n.op);
-    int from = -1;
-    const auto meet = [&](int writer) {
-      if (from < 0) from = writer;
-      check(target(writer) == target(from), "[graph] the inputs of a node are in one frame: node '", n.name, "' (",
-            n.op, ") reads '", node(from).name, "' in ", spelled(target(from)), " and '", node(writer).name, "' in ",
-            spelled(target(writer)), ". Fix: bring values into a loop with Enter, and out with Exit");
-    };
-    for (const Edge& e : inputs(i))
-      if (!is_back_edge(node(e.node), n)) meet(e.node);
-    for (int c : controls(i)) meet(c);
-    const int at = from < 0 ? 0 : target(from);
-    home_[static_cast<size_t>(i)] = at;
-    int to = at;
-    if (role == Role::Enter) to = child(at, n);
-    if (role == Role::Exit || role == Role::NextIteration)
-      check(at != 0, "[", n.op, "] node '", n.name, "' is in no loop: its input comes from outside of all frames");
-    if (role == Role::Exit) to = frame(at).parent;
-    target_[static_cast<size_t>(i)] = to;
-  }
-
-  std::string spelled(int f) { return f == 0 ? "no loop" : text("loop '", frame(f).name, "'"); }
-
-  int child(int parent, const Node& enter) {
-    const std::string& name = enter.attr<std::string>("frame_name");
-    check(!name.empty(), "[", enter.op, "] node '", enter.name, "' needs a frame_name: it is empty");
-    const int64_t parallel = enter.attr<int64_t>("parallel_iterations", 10);
-    check(parallel >= 1, "[", enter.op, "] parallel_iterations must be at least 1: node '", enter.name, "' has ",
-          parallel);
-    const auto [it, is_new] = children_.emplace(std::make_pair(parent, name), static_cast<int>(plan_.frames.size()));
-    if (is_new) {
-      FlowFrame made;
-      made.name = name;
-      made.parent = parent;
-      made.child = frame(parent).children++;
-      made.parallel_iterations = static_cast<int>(std::min(parallel, kMostParallel));
-      plan_.frames.push_back(std::move(made));
-      first_enter_[it->second] = &enter;
-    }
-    return it->second;
+  void add_frame(const FrameTree::Frame& f) {
+    FlowFrame& made = plan_.frames.emplace_back();
+    made.name = f.name;
+    made.parent = f.parent;
+    made.parallel_iterations = f.parallel_iterations;
+    if (f.parent >= 0) made.child = frame(f.parent).children++;
   }
 
   // ---- nodes and their values
@@ -179,15 +101,15 @@ class FlowPlanner {
     if (f.role == Role::Result || f.role == Role::Gate || (is_control_flow(f.role) && f.role < Role::Switch)) takes(1);
     if (f.role == Role::Enter || f.role == Role::Exit || f.role == Role::NextIteration) takes(1);
     if (f.role == Role::Result || f.role == Role::Gate)
-      check(home(i) == 0, "[", n.op, "] node '", n.name, "' reads '", n.inputs[0], "' inside of ", spelled(home(i)),
+      check(home(i) == 0, "[", n.op, "] node '", n.name, "' reads '", n.inputs[0], "' inside of ", tree_.spelled(home(i)),
             ". Fix: read what an Exit of the loop returns");
     if (f.role != Role::Merge) return;
     const auto from_outside = [&](const Edge& e) { return !is_back_edge(node(e.node), n); };
     check(std::any_of(inputs(i).begin(), inputs(i).end(), from_outside), "[", n.op, "] node '", n.name,
           "' needs an input that is no NextIteration: it has ", f.num_inputs, " inputs");
     for (const Edge& e : inputs(i))
-      check(from_outside(e) || home(e.node) == home(i), "[", n.op, "] node '", n.name, "' in ", spelled(home(i)),
-            " reads NextIteration '", node(e.node).name, "' of ", spelled(home(e.node)));
+      check(from_outside(e) || home(e.node) == home(i), "[", n.op, "] node '", n.name, "' in ", tree_.spelled(home(i)),
+            " reads NextIteration '", node(e.node).name, "' of ", tree_.spelled(home(e.node)));
   }
 
   // The place of a node among those of its role, where runs keep something for each.
@@ -318,7 +240,7 @@ class FlowPlanner {
       f.readers.push_back(v.readers);
     }
     if (&f == &plan_.frames[0] || f.exits > 0) return;
-    const Node& enter = *first_enter_[static_cast<int>(&f - plan_.frames.data())];
+    const Node& enter = *tree_.frames[static_cast<size_t>(&f - plan_.frames.data())].enter;
     throw Error(Code::InvalidArgument,
                 text("[", enter.op, "] a loop ends by an Exit: loop '", f.name, "' of node '", enter.name,
                      "' has none"),
@@ -328,12 +250,10 @@ class FlowPlanner {
   FlowPlan plan_;
   Links links_;
   std::vector<int> order_;
+  FrameTree tree_;
   int place_ = 0;
-  std::vector<int> home_, target_;  // frames: where a node runs, and where its outputs are read
   std::vector<int> position_;       // of a node in its frame
   std::vector<std::vector<FlowEdge>> out_;
-  std::map<std::pair<int, std::string>, int> children_;  // frames by parent and name
-  std::map<int, const Node*> first_enter_;
 };
 
 }  // namespace

@@ -9,26 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "runtime/dataflow_role.h"
 #include "runtime/signature.h"
 #include "runtime/wire.h"
 
 namespace rf {
-
-enum class Role : uint8_t {
-  Kernel,
-  Async,
-  Constant,
-  Argument,
-  Result,
-  Nothing,  // NoOp, ControlTrigger
-  Gate,
-  Forward,  // passes its input on: LoopCond
-  Switch,
-  Merge,
-  Enter,
-  Exit,
-  NextIteration,
-};
 
 struct FlowEdge {
   static constexpr int kControl = -1;

@@ -27,14 +27,8 @@ class Planner {
 
   Plan make() {
     order();
-    for (size_t i = 0; i < plan_.nodes.size(); ++i) {
-      try {
-        add_values(plan_.nodes[i], static_cast<int>(i));
-      } catch (Error& e) {
-        if (e.node.empty()) e.node = plan_.nodes[i].node.name;
-        throw;
-      }
-    }
+    for (size_t i = 0; i < plan_.nodes.size(); ++i)
+      with_node(plan_.nodes[i].node, [&] { add_values(plan_.nodes[i], static_cast<int>(i)); });
     plan_.signature.check_results();
     pin();
     hand_over_first_values();

@@ -103,10 +103,8 @@ class StorageSharing {
 
   Part root(int s) const {
     Part at{s, 0};
-    while (static_cast<size_t>(at.storage) < part_of_.size() && part_of_[static_cast<size_t>(at.storage)].storage >= 0) {
-      const Part next = part_of_[static_cast<size_t>(at.storage)];
+    for (Part next; (next = part_of_[static_cast<size_t>(at.storage)]).storage >= 0;)
       at = {next.storage, at.offset + next.offset};
-    }
     return at;
   }
 

@@ -44,12 +44,7 @@ const KernelEntry* select_kernel(const Node& node) {
 }
 
 Kernel make_kernel(const Node& node, const KernelEntry& entry) {
-  try {
-    return check_moved(node, entry.make(node));
-  } catch (Error& e) {
-    if (e.node.empty()) e.node = node.name;
-    throw;
-  }
+  return with_node(node, [&] { return check_moved(node, entry.make(node)); });
 }
 
 void check_output(const Node& reader, const Node& writer, int output, int num_outputs) {

@@ -34,6 +34,16 @@ class CallSignature {
 bool native(const std::string& op);
 // Unimplemented where there is none; InvalidArgument for a Placeholder, which should have been fed.
 const KernelEntry* select_kernel(const Node& node);
+// Calls `step`. An error that carries no node carries this one.
+template <class Step>
+auto with_node(const Node& node, Step step) {
+  try {
+    return step();
+  } catch (Error& e) {
+    if (e.node.empty()) e.node = node.name;
+    throw;
+  }
+}
 // The kernel made for this node; its errors carry the node.
 Kernel make_kernel(const Node& node, const KernelEntry& entry);
 // As on the wire: those of refs are 100 higher.

@@ -6,10 +6,11 @@ from typing import Any
 
 from ..errors import InvalidArgumentError
 from ..nest import map_structure
+from ..operation import Tensor
 from ..ops.concat import concat, split
 from ..state.variable_scope import variable_scope
 from ..state.variables import Variable
-from .cells import LSTMStateTuple, RNNCell
+from .cells import Ahead, LSTMStateTuple, RNNCell
 from .neural import dropout
 
 
@@ -42,13 +43,26 @@ class MultiRNNCell(RNNCell):
         return [v for c in self._cells for v in c.variables]
 
     def __call__(self, inputs: Any, state: Any, scope: Any = None) -> tuple[Any, Any]:
+        return self._through(self._cells[0], inputs, state, scope)
+
+    def ahead(self, inputs: Tensor) -> Ahead | None:
+        with variable_scope(self.base_name), variable_scope("cell_0"):
+            first = self._cells[0].ahead(inputs)
+        if first is None or type(self).__call__ is not MultiRNNCell.__call__:
+            return None
+        return Ahead(first.rows, lambda row, state: self._through(first.step, row, state))
+
+    def _through(self, first: Callable[..., tuple[Any, Any]], inputs: Any, state: Any, scope: Any = None
+                 ) -> tuple[Any, Any]:
+        """One step, in which `first` stands for the first cell."""
         states = state if self._tuple else split(state, [c.state_size for c in self._cells], 1)
         if len(states) != len(self._cells):
             raise InvalidArgumentError(f"[MultiRNNCell] each of {len(self._cells)} cells needs a state: got "
                                        f"{len(states)}")
+        cells: list[Callable[..., tuple[Any, Any]]] = [first, *self._cells[1:]]
         new = []
         with variable_scope(scope or self.base_name):
-            for i, (cell, own) in enumerate(zip(self._cells, states)):
+            for i, (cell, own) in enumerate(zip(cells, states)):
                 with variable_scope(f"cell_{i}"):
                     inputs, own = cell(inputs, own)
                 new.append(own)
@@ -88,8 +102,18 @@ class DropoutWrapper(_Wrapper):
         self._input, self._output, self._state, self._seed = input_keep_prob, output_keep_prob, state_keep_prob, seed
 
     def __call__(self, inputs: Any, state: Any, scope: Any = None) -> tuple[Any, Any]:
-        output, new = self._cell(self._dropped(inputs, self._input), state, scope)
-        return self._dropped(output, self._output), self._dropped_state(new)
+        return self._thinned(*self._cell(self._dropped(inputs, self._input), state, scope))
+
+    def ahead(self, inputs: Tensor) -> Ahead | None:
+        kept = isinstance(self._input, (int, float)) and self._input == 1
+        inner = self._cell.ahead(inputs) if kept and type(self).__call__ is DropoutWrapper.__call__ else None
+        if inner is None:
+            return None
+        advance = inner.step
+        return Ahead(inner.rows, lambda row, state: self._thinned(*advance(row, state)))
+
+    def _thinned(self, output: Any, state: Any) -> tuple[Any, Any]:
+        return self._dropped(output, self._output), self._dropped_state(state)
 
     def _dropped(self, value: Any, keep: Any) -> Any:
         if isinstance(keep, (int, float)) and keep == 1:

@@ -6,7 +6,8 @@ Sak et al. 2014 (projection), Cho et al. 2014 (GRU).
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +31,7 @@ from ..state.variable_scope import VariableScope, get_variable, variable_scope
 from ..state.variables import Variable
 
 Activation = Callable[[Any], Tensor]
+Linear = Callable[[str, Any], Tensor]  # (prefix of the variables, state): [inputs, state] @ kernel + bias
 
 
 class LSTMStateTuple(NamedTuple):
@@ -37,6 +39,13 @@ class LSTMStateTuple(NamedTuple):
 
     c: Any
     h: Any
+
+
+class Ahead(NamedTuple):
+    """What steps need of their inputs, computed for many steps at once; and a step on one row of it."""
+
+    rows: Tensor  # (steps, batch, ..)
+    step: Callable[[Tensor, Any], tuple[Any, Any]]  # output, new state = step(row, state)
 
 
 class RNNCell:
@@ -70,12 +79,24 @@ class RNNCell:
     def __call__(self, inputs: Any, state: Any, scope: Any = None) -> tuple[Any, Any]:
         """One step. Raises: InvalidArgumentError where the depth of the inputs is not known at the first call."""
         inputs = convert_to_tensor(inputs)
+        with self._entered(inputs, scope):
+            return self.call(inputs, state)
+
+    def ahead(self, inputs: Tensor) -> Ahead | None:
+        """The product of all inputs (steps, batch, depth) with their part of the kernel, which is faster than one for
+        each step. None where the cell has no such part, or is one that only its own ``call`` knows."""
+        return None
+
+    @contextmanager
+    def _entered(self, inputs: Tensor, scope: Any = None) -> Iterator[None]:
+        """The scope of the variables, made for inputs (.., depth) at the first time."""
         if self._scope is not None:
             with get_default_graph().name_scope(self._scope.name.rsplit("/", 1)[-1]):
-                return self.call(inputs, state)
+                yield
+            return
         with variable_scope(scope or self._name, default_name=self.base_name, reuse=self._reuse) as self._scope:
             self.build(_depth(inputs, self.base_name), self._dtype or inputs.dtype)
-            return self.call(inputs, state)
+            yield
 
     def add(self, name: str, shape: Sequence[int], dtype: dtypes.DType, initializer: Any = None) -> Variable:
         variable = self._variables[name] = get_variable(name, shape, dtype, initializer)
@@ -98,7 +119,7 @@ class RNNCell:
 
 
 def _depth(inputs: Tensor, where: str) -> int:
-    depth = inputs.shape[-1] if inputs.shape.rank == 2 else None
+    depth = inputs.shape[-1] if inputs.shape.rank in (2, 3) else None
     if not isinstance(depth, int):
         raise InvalidArgumentError(f"[{where}] inputs must be (batch, depth) with a known depth: they have shape "
                                    f"{inputs.shape}")
@@ -133,10 +154,38 @@ class _UnitsCell(RNNCell):
     def output_size(self) -> Any:
         return self._units
 
-    def _linear(self, prefix: str, *parts: Any) -> Tensor:
-        """[parts] @ kernel + bias, with the variables under `prefix`."""
-        kernel, bias = self._variables[f"{prefix}kernel"], self._variables[f"{prefix}bias"]
-        return bias_add(matmul(concat(list(parts), 1), kernel), bias)
+    def advance(self, linear: Linear, state: Any) -> tuple[Any, Any]:
+        """(output, new state) from what `linear` makes of the inputs and a state."""
+        raise NotImplementedError(f"{type(self).__name__}.advance")
+
+    def call(self, inputs: Tensor, state: Any) -> tuple[Any, Any]:
+        def linear(prefix: str, h: Any) -> Tensor:
+            return bias_add(matmul(concat([inputs, h], 1), self._variables[f"{prefix}kernel"]),
+                            self._variables[f"{prefix}bias"])
+        return self.advance(linear, state)
+
+    def ahead(self, inputs: Tensor) -> Ahead | None:
+        own = type(self)
+        if own.call is not _UnitsCell.call or own.__call__ is not RNNCell.__call__ or inputs.shape.rank != 3:
+            return None
+        of_state: dict[str, Tensor] = {}  # by prefix: the rows of the kernel that the state meets
+        products: list[Tensor] = []
+        with self._entered(inputs):
+            depth = _depth(inputs, self.base_name)
+            for name, kernel in self._variables.items():
+                prefix = name.removesuffix("kernel")
+                if f"{prefix}bias" not in self._variables or prefix == name:
+                    continue
+                of_inputs, of_state[prefix] = split(kernel, [depth, kernel.shape.known[0] - depth], 0)
+                products.append(bias_add(matmul(inputs, of_inputs), self._variables[f"{prefix}bias"]))
+            widths = [p.shape[-1] for p in products]
+            rows = products[0] if len(products) == 1 else concat(products, 2)
+
+        def step(row: Tensor, state: Any) -> tuple[Any, Any]:
+            with self._entered(inputs):
+                parts = dict(zip(of_state, [row] if len(widths) == 1 else split(row, widths, 1)))
+                return self.advance(lambda prefix, h: parts[prefix] + matmul(h, of_state[prefix]), state)
+        return Ahead(rows, step)
 
 
 class BasicRNNCell(_UnitsCell):
@@ -148,8 +197,8 @@ class BasicRNNCell(_UnitsCell):
         self.add("kernel", [depth + self._units, self._units], dtype)
         self.add("bias", [self._units], dtype, zeros_initializer())
 
-    def call(self, inputs: Tensor, state: Any) -> tuple[Any, Any]:
-        output = self._activation(self._linear("", inputs, state))
+    def advance(self, linear: Linear, state: Any) -> tuple[Any, Any]:
+        output = self._activation(linear("", state))
         return output, output
 
 
@@ -171,9 +220,9 @@ class GRUCell(_UnitsCell):
             self.add(f"{name}/kernel", [depth + n, width], dtype, self._kernel_initializer)
             self.add(f"{name}/bias", [width], dtype, self._bias_initializer or constant_initializer(bias))
 
-    def call(self, inputs: Tensor, state: Any) -> tuple[Any, Any]:
-        r, u = split(sigmoid(self._linear("gates/", inputs, state)), 2, 1)
-        candidate = self._activation(self._linear("candidate/", inputs, r * state))
+    def advance(self, linear: Linear, state: Any) -> tuple[Any, Any]:
+        r, u = split(sigmoid(linear("gates/", state)), 2, 1)
+        candidate = self._activation(linear("candidate/", r * state))
         output = u * state + (1 - u) * candidate
         return output, output
 
@@ -199,9 +248,9 @@ class BasicLSTMCell(_UnitsCell):
         self.add("kernel", [depth + self._units, 4 * self._units], dtype)
         self.add("bias", [4 * self._units], dtype, zeros_initializer())
 
-    def call(self, inputs: Tensor, state: Any) -> tuple[Any, Any]:
+    def advance(self, linear: Linear, state: Any) -> tuple[Any, Any]:
         c, h = state if self._tuple else split(state, 2, 1)
-        i, j, f, o = split(self._linear("", inputs, h), 4, 1)
+        i, j, f, o = split(linear("", h), 4, 1)
         c = c * sigmoid(f + self._forget_bias) + sigmoid(i) * self._activation(j)
         h = self._activation(c) * sigmoid(o)
         return h, (LSTMStateTuple(c, h) if self._tuple else concat([c, h], 1))
@@ -237,9 +286,9 @@ class LSTMCell(_UnitsCell):
         if self._projection:
             self.add("projection/kernel", [self._units, self._projection], dtype, self._initializer)
 
-    def call(self, inputs: Tensor, state: Any) -> tuple[Any, Any]:
+    def advance(self, linear: Linear, state: Any) -> tuple[Any, Any]:
         c, h = state if self._tuple else split(state, [self._units, self.output_size], 1)
-        i, j, f, o = split(self._linear("", inputs, h), 4, 1)
+        i, j, f, o = split(linear("", h), 4, 1)
         f = f + self._forget_bias
         c = sigmoid(self._peep("f", f, c)) * c + sigmoid(self._peep("i", i, c)) * self._activation(j)
         c = _clipped(c, self._cell_clip)

@@ -21,7 +21,7 @@ from ..shapes import TensorShape
 from ..state.tensor_array import TensorArray
 from ..state.variable_scope import variable_scope
 from .cells import RNNCell, zeros_for
-from .rnn import chosen, initial_state_of, lengths_of
+from .rnn import ahead_of, chosen, initial_state_of, lengths_of
 
 
 def dynamic_rnn(cell: RNNCell, inputs: Any, sequence_length: Any = None, initial_state: Any = None, dtype: Any = None,
@@ -49,6 +49,9 @@ def dynamic_rnn(cell: RNNCell, inputs: Any, sequence_length: Any = None, initial
 def _loop(cell: RNNCell, inputs: Any, initial: Any, lengths: Tensor | None, parallel_iterations: int, swap_memory: bool
           ) -> tuple[Any, Any]:
     """The loop over (time, batch, ...)."""
+    ahead = ahead_of(cell, inputs)
+    advance: Any = ahead.step if ahead else cell
+    inputs = ahead.rows if ahead else inputs
     first = flatten(inputs)[0]
     steps = first.shape[0] if first.shape[0] is not None else build("Shape", first)[0]
     batch = first.shape[1] if first.shape[1] is not None else build("Shape", first)[1]
@@ -62,7 +65,7 @@ def _loop(cell: RNNCell, inputs: Any, initial: Any, lengths: Tensor | None, para
         rows = [s.read(time) for s in sources]
         for row, x in zip(rows, flatten(inputs)):
             row.set_shape(x.shape[1:])
-        output, new = cell(pack_sequence_as(inputs, rows), state)
+        output, new = advance(pack_sequence_as(inputs, rows), state)
         assert_same_structure(state, new, "dynamic_rnn")
         values = flatten(output)
         if lengths is not None:

@@ -14,11 +14,12 @@ from ..define import convert_to_tensor
 from ..errors import InvalidArgumentError
 from ..nest import flatten, map_structure
 from ..operation import Tensor
-from ..ops.concat import concat, stack, unstack
+from ..ops.concat import concat
+from ..ops.pack import stack, unstack
 from ..ops.reverse import reverse_sequence
 from ..ops.rules import build
 from ..state.variable_scope import variable_scope
-from .cells import RNNCell
+from .cells import Ahead, RNNCell
 
 
 def static_rnn(cell: RNNCell, inputs: Sequence[Any], initial_state: Any = None, dtype: Any = None,
@@ -38,11 +39,13 @@ def static_rnn(cell: RNNCell, inputs: Sequence[Any], initial_state: Any = None, 
         first = flatten(steps[0])[0]
         state = initial_state_of(cell, initial_state, dtype, first, batch_axis=0, where="static_rnn")
         lengths = lengths_of(sequence_length)
+        ahead = ahead_of(cell, steps)
+        rows = unstack(ahead.rows, len(steps)) if ahead else steps
         outputs = []
-        for time, x in enumerate(steps):
+        for time, x in enumerate(rows):
             if time:
                 varscope.reuse_variables()
-            output, new_state = cell(x, state)
+            output, new_state = (ahead.step if ahead else cell)(x, state)
             if lengths is not None:
                 done = build("GreaterEqual", np.array(time, np.int32), lengths)
                 output = chosen(done, map_structure(lambda o: build("ZerosLike", o), output), output)
@@ -80,6 +83,17 @@ def initial_state_of(cell: RNNCell, given: Any, dtype: Any, x: Tensor, batch_axi
         raise InvalidArgumentError(f"[{where}] either 'initial_state' or 'dtype' is needed")
     batch = x.shape[batch_axis] if x.shape.rank is not None else None
     return cell.zero_state(batch if batch is not None else build("Shape", x)[batch_axis], dtype)
+
+
+def ahead_of(cell: Any, inputs: Any) -> Ahead | None:
+    """What `cell` computes ahead for inputs (steps, batch, depth), or a list of (batch, depth); None for others, and
+    for cells of another make."""
+    if not isinstance(cell, RNNCell) or type(cell).ahead is RNNCell.ahead:
+        return None
+    if isinstance(inputs, list) and all(isinstance(x, Tensor) and x.shape == inputs[0].shape for x in inputs):
+        inputs = stack(inputs)
+    plain = isinstance(inputs, Tensor) and inputs.shape.rank == 3 and inputs.shape[-1] is not None
+    return cell.ahead(inputs) if plain else None
 
 
 def lengths_of(sequence_length: Any) -> Tensor | None:

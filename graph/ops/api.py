@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from .activation import sigmoid, tanh
 from .argmax import argmax as arg_max, argmax, argmin as arg_min, argmin
-from .array import fill, matrix_band_part, one_hot, pad, range_ as range, tile
+from .array import fill, one_hot, range_ as range
 from .bias import bias_add
 from .cast import cast
 from .checks import assert_op as Assert, check_numerics
@@ -11,7 +11,7 @@ from .compare import (
     equal, greater, greater_equal, is_finite, is_inf, is_nan, less, less_equal, logical_and, logical_not, logical_or,
     not_equal,
 )
-from .concat import concat, dynamic_partition, dynamic_stitch, split, stack, unstack
+from .concat import concat, split
 from .core import (
     constant, group, identity, no_op, ones, ones_like, placeholder, placeholder_with_default, stop_gradient,
     tuple_ as tuple, zeros, zeros_like,
@@ -26,6 +26,8 @@ from .math_binary import (
 )
 from .math_unary import ceil, cos, exp, expm1, floor, log, log1p, negative, reciprocal, rsqrt, sign, sin, sqrt, square
 from .matmul import matmul_any as matmul, tensordot
+from .pack import stack, unstack
+from .pad import matrix_band_part, pad, tile
 from .random import (
     multinomial, random_normal, random_shuffle, random_uniform, set_random_seed, truncated_normal,
 )
@@ -41,6 +43,7 @@ from .shape_ops import (
     broadcast_to, expand_dims, invert_permutation, reshape, shape, shape_n, squeeze, transpose,
 )
 from .slicing import slice_ as slice, strided_slice
+from .stitch import dynamic_partition, dynamic_stitch
 from .strings import string_join, string_to_hash_bucket_fast
 from .state import (
     assign, assign_add, assign_sub, count_up_to, is_variable_initialized, scatter_add, scatter_sub, scatter_update,

@@ -1,7 +1,6 @@
-"""Ops that join tensors and take them apart: concatenation, stacking, splitting, partition and stitch."""
+"""Ops that join tensors along an axis, and take them apart: concatenation and splitting."""
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,17 +14,10 @@ from ..opdef import attr
 from ..operation import Operation, Tensor
 from ..samples import normal
 from ..shapes import UNKNOWN, TensorShape
-from .array import zeros_like
-from .rules import arg_name, axis_index, build, ranked, same_dim, shape_tensor
-from .shape_ops import INDEX_ATTR, reshape
+from .rules import all_gradients, axis_index, build, ranked, same_dim
+from .shape_ops import INDEX_ATTR
 
 
-def _given(op: Operation, grads: Sequence[Tensor | None]) -> list[Tensor]:
-    """The gradients of all outputs: zeros for outputs that nothing depends on."""
-    return [zeros_like(t) if g is None else g for g, t in zip(grads, op.outputs)]
-
-
-# ---- along an axis
 @define("ConcatV2(values: N*T, axis: Tidx) -> output: T", T=(*FIXED, string), Tidx=INDEX_ATTR)
 def concat_op(values: list[Array], axis: Array) -> Array:
     """The values one after another along `axis` (); their other dimensions are equal."""
@@ -80,6 +72,8 @@ concat_op.sample([normal(2, 3), normal(2, 2)], np.array(1, np.int32))
 concat_op.sample([normal(1, 3), normal(2, 3), normal(0, 3)], np.array(0, np.int32))
 concat_op.sample([normal(2, 2, 3), normal(2, 2, 3)], np.array(-2, np.int64))
 concat_op.sample([normal(4)], np.array(0, np.int32))
+
+concat_op.sample([np.array([[b"a"]], object), np.array([[b"", b"bc"]], object)], np.array(1, np.int32), T=string)
 
 
 @define("ConcatOffset(concat_dim: int32, shape: N*shape_type) -> offset: N*shape_type", shape_type=INDEX_ATTR,
@@ -142,7 +136,7 @@ def _(op: Operation) -> list[TensorShape]:
 
 @split_op.gradient
 def _(op: Operation, *grads: Tensor | None) -> list[Any]:
-    return [None, concat_op(_given(op, grads), op.inputs[0])]
+    return [None, concat_op(all_gradients(op, grads), op.inputs[0])]
 
 
 split_op.sample(np.array(1, np.int32), normal(2, 6), num_split=3)
@@ -188,190 +182,12 @@ def _(op: Operation) -> list[TensorShape]:
 
 @split_v.gradient
 def _(op: Operation, *grads: Tensor | None) -> list[Any]:
-    return [concat_op(_given(op, grads), op.inputs[2]), None, None]
+    return [concat_op(all_gradients(op, grads), op.inputs[2]), None, None]
 
 
 split_v.sample(normal(2, 6), np.array([1, 0, 5], np.int64), np.array(1, np.int32), num_split=3)
 split_v.sample(normal(5, 2), np.array([2, -1], np.int32), np.array(0, np.int32), num_split=2)
 split_v.sample(normal(2, 3), np.array([3], np.int64), np.array(-1, np.int32), num_split=1)
-
-
-# ---- along a new axis
-@define("Pack(values: N*T) -> output: T", T=MOVABLE, axis=0)
-def pack(values: list[Array], *, axis: int) -> Array:
-    """The N values, of one shape, along a new axis of size N at `axis`."""
-    if any(v.shape != values[0].shape for v in values):
-        raise InvalidArgumentError(f"[Pack] all values must have one shape: {', '.join(str(v.shape) for v in values)}")
-    return np.stack(values, axis_index("Pack", "axis", axis, values[0].ndim + 1))
-
-
-@pack.shape
-def _(op: Operation) -> list[TensorShape]:
-    shape = UNKNOWN
-    for i, t in enumerate(op.inputs):
-        if not shape.is_compatible_with(t.shape):
-            raise InvalidArgumentError(f"[Pack] all values must have one shape: '{arg_name(op, i)}' is {t.shape}, "
-                                       "those "
-                                       f"before it {shape}")
-        shape = shape.merge_with(t.shape)
-    if shape.dims is None:
-        return [UNKNOWN]
-    at = axis_index("Pack", "axis", op.attrs["axis"], len(shape.dims) + 1)
-    return [TensorShape([*shape.dims[:at], op.attrs["N"], *shape.dims[at:]])]
-
-
-@pack.gradient
-def _(op: Operation, grad: Tensor) -> list[Any]:
-    parts: list[Any] = unpack(grad, num=op.attrs["N"], axis=op.attrs["axis"])
-    return parts
-
-
-pack.sample([normal(2, 3), normal(2, 3)])
-pack.sample([normal(2, 3), normal(2, 3), normal(2, 3)], axis=-1)
-pack.sample([normal(2, 3)], axis=1)
-pack.sample([normal(), normal()])
-pack.sample([normal(0), normal(0)])
-
-
-@define("Unpack(value: T) -> output: num*T", T=MOVABLE, axis=0)
-def unpack(value: Array, *, num: int, axis: int) -> list[Array]:
-    """The `num` slices of `value` along `axis`, which has that size and goes away."""
-    at = axis_index("Unpack", "axis", axis, value.ndim)
-    _check_num(value.shape[at], num, at)
-    return [value.take(i, at) for i in range(num)]
-
-
-def _check_num(size: int | None, num: int, axis: int) -> None:
-    if size not in (num, None):
-        raise InvalidArgumentError(f"[Unpack] 'num' must be the dimension: axis {axis} has {size}, num is {num}")
-
-
-@unpack.shape
-def _(op: Operation) -> list[TensorShape]:
-    x, num = op.inputs[0].shape, op.attrs["num"]
-    if x.dims is None:
-        return [UNKNOWN] * num
-    at = axis_index("Unpack", "axis", op.attrs["axis"], len(x.dims))
-    _check_num(x.dims[at], num, at)
-    return [TensorShape([*x.dims[:at], *x.dims[at + 1:]])] * num
-
-
-@unpack.gradient
-def _(op: Operation, *grads: Tensor | None) -> list[Any]:
-    return [pack(_given(op, grads), axis=op.attrs["axis"])]
-
-
-unpack.sample(normal(2, 3), num=2)
-unpack.sample(normal(2, 3), num=3, axis=-1)
-unpack.sample(normal(4), num=4)
-unpack.sample(normal(2, 1, 0), num=1, axis=1)
-
-
-concat_op.sample([np.array([[b"a"]], object), np.array([[b"", b"bc"]], object)], np.array(1, np.int32), T=string)
-
-
-# ---- by indices
-@define("DynamicStitch(indices: N*int32, data: N*T) -> merged: T", T=FIXED)
-def dynamic_stitch(indices: list[Array], data: list[Array]) -> Array:
-    """merged[indices[m][i, ...]] = data[m][i, ...]; of equal indices the last wins, rows without an index are 0.
-
-    indices[m]: any shape S; data[m]: S + R; merged: (largest index + 1,) + R.
-    """
-    n = max((int(i.max()) + 1 for i in indices if i.size), default=0)
-    row = data[0].shape[indices[0].ndim:]
-    merged = np.zeros((n, *row), data[0].dtype)
-    for i, d in zip(indices, data):
-        if d.shape != i.shape + row:
-            raise InvalidArgumentError(f"[DynamicStitch] data {d.shape} does not begin with its indices' shape "
-                                       f"{i.shape} and "
-                                       f"end with {row}")
-        if i.size and i.min() < 0:
-            raise InvalidArgumentError(f"[DynamicStitch] an index is negative: {int(i.min())}")
-        merged[i] = d
-    return merged
-
-
-@dynamic_stitch.shape
-def _(op: Operation) -> list[TensorShape]:
-    n = op.attrs["N"]
-    row, largest = UNKNOWN, -1
-    for m in range(n):
-        i, d = op.inputs[m], op.inputs[n + m]
-        value = constant_value(i)
-        largest = -2 if value is None or largest == -2 else max(largest, int(value.max(initial=-1)))
-        if i.shape.rank is not None and d.shape.dims is not None:
-            ranked(op, n + m, i.shape.rank, at_least=True)
-            if not i.shape.is_compatible_with(d.shape.dims[:i.shape.rank]):
-                raise InvalidArgumentError(f"[DynamicStitch] data[{m}] {d.shape} does not begin with indices[{m}]'s "
-                                           f"shape {i.shape}")
-            row = row.merge_with(d.shape.dims[i.shape.rank:])
-    return [TensorShape([None if largest == -2 else largest + 1]).concatenate(row)]
-
-
-@dynamic_stitch.gradient
-def _(op: Operation, grad: Tensor) -> list[Any]:
-    n = op.attrs["N"]
-    return [None] * n + [build("GatherV2", grad, i, 0) for i in op.inputs[:n]]
-
-
-dynamic_stitch.sample([np.array([0, 2], np.int32), np.array([1, 3], np.int32)], [normal(2, 3), normal(2, 3)])
-dynamic_stitch.sample([np.array([[0], [1]], np.int32), np.array(2, np.int32)], [normal(2, 1, 2), normal(2)])
-dynamic_stitch.sample([np.array([0, 1], np.int32), np.array([1], np.int32)], [normal(2), normal(1)], gradient=False)
-dynamic_stitch.sample([np.zeros(0, np.int32)], [normal(0, 2)])
-
-
-@define("ParallelDynamicStitch(indices: N*int32, data: N*T) -> merged: T", T=FIXED)
-def parallel_dynamic_stitch(indices: list[Array], data: list[Array]) -> Array:
-    """DynamicStitch for callers who promise that no index comes twice; here the last of equal ones still wins."""
-    return np.asarray(dynamic_stitch.reference(indices, data))
-
-
-parallel_dynamic_stitch.shape_rule = dynamic_stitch.shape_rule
-parallel_dynamic_stitch.gradient_rule = dynamic_stitch.gradient_rule
-parallel_dynamic_stitch.sample([np.array([0, 2], np.int32), np.array([1, 3], np.int32)],
-                               [normal(2, 3), normal(2, 3)])
-parallel_dynamic_stitch.sample([np.array(1, np.int32), np.array([2, 0], np.int32)], [normal(), normal(2)])
-
-
-@define("DynamicPartition(data: T, partitions: int32) -> outputs: num_partitions*T", T=MOVABLE)
-def dynamic_partition(data: Array, partitions: Array, *, num_partitions: int) -> list[Array]:
-    """outputs[i] = the rows of `data` with partitions == i, in order.
-
-    partitions: any shape S, in [0, num_partitions); data: S + R; outputs[i]: (n_i,) + R.
-    """
-    if data.shape[:partitions.ndim] != partitions.shape:
-        raise InvalidArgumentError(f"[DynamicPartition] data {data.shape} does not begin with the partitions' shape "
-                                   f"{partitions.shape}")
-    if partitions.size and not (0 <= partitions.min() and partitions.max() < num_partitions):
-        raise InvalidArgumentError(f"[DynamicPartition] partitions must be in [0, {num_partitions}): they span "
-                                   f"[{partitions.min()}, {partitions.max()}]")
-    return [data[partitions == i] for i in range(num_partitions)]
-
-
-@dynamic_partition.shape
-def _(op: Operation) -> list[TensorShape]:
-    data, partitions = op.inputs[0].shape, op.inputs[1].shape
-    rows = UNKNOWN
-    if partitions.rank is not None and data.dims is not None:
-        ranked(op, 0, partitions.rank, at_least=True)
-        if not partitions.is_compatible_with(data.dims[:partitions.rank]):
-            raise InvalidArgumentError(f"[DynamicPartition] data {data} does not begin with the partitions' shape "
-                                       f"{partitions}")
-        rows = TensorShape([None, *data.dims[partitions.rank:]])
-    return [rows] * op.attrs["num_partitions"]
-
-
-@dynamic_partition.gradient
-def _(op: Operation, *grads: Tensor | None) -> list[Any]:
-    data, partitions = op.inputs
-    order = reshape(build("Range", 0, build("Size", partitions), 1), shape_tensor(partitions))
-    places = dynamic_partition(order, partitions, num_partitions=op.attrs["num_partitions"])
-    return [reshape(dynamic_stitch(places, _given(op, grads)), shape_tensor(data)), None]
-
-
-dynamic_partition.sample(normal(4, 2), np.array([1, 0, 1, 2], np.int32), num_partitions=4)
-dynamic_partition.sample(normal(2, 2), np.array([[0, 1], [1, 1]], np.int32), num_partitions=2)
-dynamic_partition.sample(normal(0), np.zeros(0, np.int32), num_partitions=2)
 
 
 # ---- TensorFlow's names where the call differs from the op's
@@ -397,25 +213,4 @@ def split(value: Any, num_or_size_splits: Any, axis: Any = 0, num: int | None = 
     return parts
 
 
-def stack(values: Any, axis: int = 0, name: str | None = None) -> Tensor:
-    """The list `values`, of one shape, along a new axis."""
-    result: Tensor = pack(list(values), axis=axis, name=name or "stack")
-    return result
-
-
-def unstack(value: Any, num: int | None = None, axis: int = 0, name: str | None = None) -> list[Tensor]:
-    """The slices of `value` along `axis`; `num` where the static shape does not say how many there are."""
-    value = convert_to_tensor(value)
-    if num is None:
-        shape = value.shape
-        n = None if shape.dims is None else shape.dims[axis_index("unstack", "axis", axis, len(shape.dims))]
-        if n is None:
-            raise InvalidArgumentError(f"[unstack] the dimension of axis {axis} is not known: {value!r}. Fix: give "
-                                       "num=")
-        num = n
-    parts: list[Tensor] = unpack(value, num=num, axis=axis, name=name or "unstack")
-    return parts
-
-
-__all__ = ["concat", "concat_offset", "dynamic_partition", "dynamic_stitch", "pack", "split", "stack", "unpack",
-           "unstack"]
+__all__ = ["concat", "concat_offset", "split"]

@@ -10,7 +10,7 @@ from ..define import Array, define
 from ..dtypes import FLOATS
 from ..errors import InvalidArgumentError
 from ..operation import Operation, Tensor
-from ..samples import normal
+from ..samples import ints, normal
 from ..shapes import TensorShape
 from .rules import ranked, same_dim, shape_tensor
 from .window import (
@@ -28,10 +28,6 @@ from .window import (
     unpadded,
     windows,
 )
-
-
-def _ints(*values: int) -> Array:
-    return np.array(values, np.int32)
 
 
 def _attrs(op: Operation) -> dict[str, Any]:
@@ -162,8 +158,8 @@ def _(op: Operation, grad: Tensor) -> list[Any]:
 def _sample(x: tuple[int, ...], f: tuple[int, ...], y: tuple[int, ...], **attrs: Any) -> None:
     """One sample of each of the three ops."""
     conv2d.sample(normal(*x), normal(*f), **attrs)
-    conv2d_backprop_input.sample(_ints(*x), normal(*f), normal(*y), **attrs)
-    conv2d_backprop_filter.sample(normal(*x), _ints(*f), normal(*y), **attrs)
+    conv2d_backprop_input.sample(ints(*x), normal(*f), normal(*y), **attrs)
+    conv2d_backprop_filter.sample(normal(*x), ints(*f), normal(*y), **attrs)
 
 
 _sample((2, 5, 6, 3), (3, 3, 3, 4), (2, 5, 6, 4), strides=[1, 1, 1, 1], padding="SAME")

@@ -12,15 +12,11 @@ from ..dtypes import INDEX, MOVABLE, NUMBERS
 from ..errors import InvalidArgumentError, UnimplementedError
 from ..indexed_slices import IndexedSlices
 from ..operation import Operation, Tensor
-from ..samples import normal
+from ..samples import ints, normal
 from ..shapes import UNKNOWN, TensorShape
 from .rules import axis_index, build, ranked, shape_tensor
 from .shape_ops import reshape, transpose_op
 from .slicing import index_vector
-
-
-def _ints(*values: int) -> Array:
-    return np.array(values, np.int32)
 
 
 def _check_range(where: str, indices: Array, limits: Any) -> None:
@@ -142,9 +138,9 @@ def _permuted(x: Tensor, order: list[int]) -> Tensor:
     return result
 
 
-gather_op.sample(normal(5, 3), _ints(0, 4, 4, 2), np.array(0, np.int32))
+gather_op.sample(normal(5, 3), ints(0, 4, 4, 2), np.array(0, np.int32))
 gather_op.sample(normal(5, 3), np.array([[1, 1], [0, 3]], np.int64), np.array(0, np.int32))
-gather_op.sample(normal(2, 5, 3), _ints(4, 0, 4), np.array(1, np.int32))
+gather_op.sample(normal(2, 5, 3), ints(4, 0, 4), np.array(1, np.int32))
 gather_op.sample(normal(2, 3), np.array([[0, 2], [1, 1]], np.int32), np.array(-1, np.int64))
 gather_op.sample(normal(4), np.array(2, np.int32), np.array(0, np.int32))
 gather_op.sample(normal(2, 4, 3), np.array([[1, 1, 3], [0, 2, 0]], np.int32), np.array(1, np.int32), batch_dims=1)
@@ -231,9 +227,9 @@ def _(op: Operation, grad: Tensor) -> list[Any]:
     return [None, gather_nd(grad, op.inputs[0]), None]
 
 
-scatter_nd.sample(np.array([[0], [2], [0]], np.int32), normal(3, 2), _ints(4, 2))
+scatter_nd.sample(np.array([[0], [2], [0]], np.int32), normal(3, 2), ints(4, 2))
 scatter_nd.sample(np.array([[0, 1], [1, 1]], np.int64), normal(2), np.array([2, 3], np.int64))
-scatter_nd.sample(np.array([[[1]], [[0]]], np.int32), normal(2, 1, 3), _ints(2, 3))
-scatter_nd.sample(np.zeros((0, 1), np.int32), normal(0, 2), _ints(3, 2))
+scatter_nd.sample(np.array([[[1]], [[0]]], np.int32), normal(2, 1, 3), ints(2, 3))
+scatter_nd.sample(np.zeros((0, 1), np.int32), normal(0, 2), ints(3, 2))
 
 __all__ = ["gather", "gather_nd", "scatter_nd"]

@@ -171,6 +171,11 @@ def unbroadcast_both(op: Operation, grad_x: Tensor, grad_y: Tensor, own: int = 0
     return [unbroadcast(grad_x, x, y, own), unbroadcast(grad_y, y, x, own)]
 
 
+def all_gradients(op: Operation, grads: Sequence[Tensor | None]) -> list[Tensor]:
+    """The gradients of all outputs: zeros for outputs that nothing depends on."""
+    return [build("ZerosLike", t) if g is None else g for g, t in zip(grads, op.outputs)]
+
+
 def no_gradient(op: Operation, *grads: Any) -> Sequence[None]:
     """None of the inputs gets a gradient."""
     return [None] * len(op.inputs)

@@ -13,15 +13,11 @@ from ..dtypes import INDEX, MOVABLE
 from ..errors import InvalidArgumentError
 from ..opdef import attr
 from ..operation import Operation, Tensor
-from ..samples import normal
+from ..samples import ints, normal
 from ..shapes import UNKNOWN, TensorShape, broadcast
 from .rules import axis_index, build, scalar_shape, shape_tensor, unbroadcast
 
 INDEX_ATTR = attr("type", dtypes.int32, INDEX)  # the type of an input or output that holds indices
-
-
-def _ints(*values: int) -> Array:
-    return np.array(values, np.int32)
 
 
 # ---- what the shape is
@@ -125,13 +121,13 @@ def _(op: Operation, grad: Tensor) -> list[Any]:
     return [reshape(grad, shape_tensor(op.inputs[0])), None]
 
 
-reshape.sample(normal(2, 6), _ints(3, 4))
-reshape.sample(normal(2, 3, 4), _ints(-1, 6))
+reshape.sample(normal(2, 6), ints(3, 4))
+reshape.sample(normal(2, 3, 4), ints(-1, 6))
 reshape.sample(normal(1), np.zeros(0, np.int32))
-reshape.sample(normal(), _ints(1, 1))
-reshape.sample(normal(0, 3), _ints(3, 0, 2))
-reshape.sample(normal(2, 0), _ints(-1, 0))
-reshape.sample(normal(0, 3), _ints(-1, 3))
+reshape.sample(normal(), ints(1, 1))
+reshape.sample(normal(0, 3), ints(3, 0, 2))
+reshape.sample(normal(2, 0), ints(-1, 0))
+reshape.sample(normal(0, 3), ints(-1, 3))
 reshape.sample(normal(8), np.array([2, -1], np.int64))
 
 
@@ -236,13 +232,13 @@ def _(op: Operation, grad: Tensor) -> list[Any]:
     return [transpose_op(grad, inverse), None]
 
 
-transpose_op.sample(normal(2, 3), _ints(1, 0))
-transpose_op.sample(normal(2, 3, 4, 5), _ints(0, 2, 1, 3))
-transpose_op.sample(normal(2, 3, 4), _ints(2, 0, 1))
+transpose_op.sample(normal(2, 3), ints(1, 0))
+transpose_op.sample(normal(2, 3, 4, 5), ints(0, 2, 1, 3))
+transpose_op.sample(normal(2, 3, 4), ints(2, 0, 1))
 transpose_op.sample(normal(2, 3, 4), np.array([0, 1, 2], np.int64))
-transpose_op.sample(normal(17, 33), _ints(1, 0))
+transpose_op.sample(normal(17, 33), ints(1, 0))
 transpose_op.sample(normal(), np.zeros(0, np.int32))
-transpose_op.sample(normal(3, 0, 2), _ints(1, 2, 0))
+transpose_op.sample(normal(3, 0, 2), ints(1, 2, 0))
 
 
 @define("InvertPermutation(x: T) -> y: T", T=INDEX_ATTR, differentiable=False)
@@ -259,7 +255,7 @@ def _(op: Operation) -> list[TensorShape]:
     return [op.inputs[0].shape.with_rank(1)]
 
 
-invert_permutation.sample(_ints(2, 0, 1))
+invert_permutation.sample(ints(2, 0, 1))
 invert_permutation.sample(np.array([3, 1, 0, 2], np.int64))
 invert_permutation.sample(np.zeros(0, np.int32))
 
@@ -288,11 +284,11 @@ def _(op: Operation, grad: Tensor) -> list[Any]:
     return [unbroadcast(grad, op.inputs[0], grad), None]
 
 
-broadcast_to.sample(normal(3), _ints(2, 3))
-broadcast_to.sample(normal(2, 1, 3), _ints(2, 4, 3))
+broadcast_to.sample(normal(3), ints(2, 3))
+broadcast_to.sample(normal(2, 1, 3), ints(2, 4, 3))
 broadcast_to.sample(normal(), np.array([2, 2], np.int64))
-broadcast_to.sample(normal(1, 3), _ints(0, 3))
-broadcast_to.sample(normal(2, 3), _ints(2, 3))
+broadcast_to.sample(normal(1, 3), ints(0, 3))
+broadcast_to.sample(normal(2, 3), ints(2, 3))
 
 
 @define("BroadcastGradientArgs(s0: T, s1: T) -> r0: T, r1: T", T=INDEX_ATTR, differentiable=False)
@@ -316,9 +312,9 @@ def _(op: Operation) -> list[TensorShape]:
     return [TensorShape([r.size]) for r in broadcast_gradient_args.reference(s0, s1)]
 
 
-broadcast_gradient_args.sample(_ints(2, 3), _ints(3))
-broadcast_gradient_args.sample(_ints(2, 1, 4), _ints(3, 1))
-broadcast_gradient_args.sample(_ints(2, 3), _ints(2, 3))
+broadcast_gradient_args.sample(ints(2, 3), ints(3))
+broadcast_gradient_args.sample(ints(2, 1, 4), ints(3, 1))
+broadcast_gradient_args.sample(ints(2, 3), ints(2, 3))
 broadcast_gradient_args.sample(np.zeros(0, np.int64), np.array([5], np.int64))
 
 

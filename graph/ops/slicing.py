@@ -16,15 +16,11 @@ from ..define import Array, convert_to_tensor, define
 from ..dtypes import FIXED, INDEX, MOVABLE
 from ..errors import InvalidArgumentError
 from ..operation import Operation, Tensor
-from ..samples import normal
+from ..samples import ints, normal
 from ..shapes import UNKNOWN, TensorShape
 from .rules import build, ranked
 
 MASKS: dict[str, Any] = {"begin_mask": 0, "end_mask": 0, "ellipsis_mask": 0, "new_axis_mask": 0, "shrink_axis_mask": 0}
-
-
-def _ints(*values: int) -> Array:
-    return np.array(values, np.int32)
 
 
 def _shape_as(x: Tensor, index: Tensor) -> Any:
@@ -90,11 +86,11 @@ def _(op: Operation, grad: Tensor) -> list[Any]:
     return [result, None, None]
 
 
-slice_.sample(normal(3, 4), _ints(1, 0), _ints(2, -1))
+slice_.sample(normal(3, 4), ints(1, 0), ints(2, -1))
 slice_.sample(normal(5), np.array([2], np.int64), np.array([0], np.int64))
-slice_.sample(normal(2, 3, 4), _ints(0, 1, 2), _ints(2, 1, 2))
+slice_.sample(normal(2, 3, 4), ints(0, 1, 2), ints(2, 1, 2))
 slice_.sample(normal(), np.zeros(0, np.int32), np.zeros(0, np.int32))
-slice_.sample(normal(3, 0), _ints(1, 0), _ints(-1, -1))
+slice_.sample(normal(3, 0), ints(1, 0), ints(-1, -1))
 
 
 # ---- StridedSlice
@@ -229,16 +225,16 @@ def _(op: Operation, grad: Tensor) -> list[Any]:
     return [strided_slice_grad(_shape_as(x, begin), begin, end, strides, grad, **_masks(op)), None, None, None]
 
 
-strided_slice_op.sample(normal(4, 5), _ints(0, 1), _ints(4, 4), _ints(2, 1))
-strided_slice_op.sample(normal(4, 5), _ints(-1, 3), _ints(0, 0), _ints(-1, -2), end_mask=1)
-strided_slice_op.sample(normal(4, 5), _ints(2), _ints(3), _ints(1), shrink_axis_mask=1)
-strided_slice_op.sample(normal(4, 5), _ints(-1, 0), _ints(0, 9), _ints(1, 1), shrink_axis_mask=1)
-strided_slice_op.sample(normal(2, 3, 4, 5), _ints(1, 0, 2), _ints(2, 0, 4), _ints(1, 1, 1), ellipsis_mask=2,
+strided_slice_op.sample(normal(4, 5), ints(0, 1), ints(4, 4), ints(2, 1))
+strided_slice_op.sample(normal(4, 5), ints(-1, 3), ints(0, 0), ints(-1, -2), end_mask=1)
+strided_slice_op.sample(normal(4, 5), ints(2), ints(3), ints(1), shrink_axis_mask=1)
+strided_slice_op.sample(normal(4, 5), ints(-1, 0), ints(0, 9), ints(1, 1), shrink_axis_mask=1)
+strided_slice_op.sample(normal(2, 3, 4, 5), ints(1, 0, 2), ints(2, 0, 4), ints(1, 1, 1), ellipsis_mask=2,
                         shrink_axis_mask=1)
 strided_slice_op.sample(normal(3, 4), np.array([0, 0, 0], np.int64), np.array([0, 0, 2], np.int64),
                         np.array([1, 1, 1], np.int64), new_axis_mask=1, begin_mask=6, end_mask=2)
-strided_slice_op.sample(normal(5), _ints(-9), _ints(9), _ints(3))
-strided_slice_op.sample(normal(5), _ints(3), _ints(1), _ints(1))
+strided_slice_op.sample(normal(5), ints(-9), ints(9), ints(3))
+strided_slice_op.sample(normal(5), ints(3), ints(1), ints(1))
 strided_slice_op.sample(normal(2, 3), np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int32))
 
 
@@ -272,13 +268,13 @@ def _(op: Operation, grad: Tensor) -> list[Any]:
     return [None, None, None, None, strided_slice_op(grad, begin, end, strides, **_masks(op))]
 
 
-strided_slice_grad.sample(_ints(4, 5), _ints(0, 1), _ints(4, 4), _ints(2, 1), normal(2, 3))
-strided_slice_grad.sample(_ints(4, 5), _ints(3, 3), _ints(0, 0), _ints(-1, -2), normal(4, 2), end_mask=1)
-strided_slice_grad.sample(_ints(4, 5), _ints(2), _ints(3), _ints(1), normal(5), shrink_axis_mask=1)
-strided_slice_grad.sample(_ints(2, 3, 4), _ints(0, 2), _ints(0, 4), _ints(1, 1), normal(2, 3, 2), ellipsis_mask=1)
+strided_slice_grad.sample(ints(4, 5), ints(0, 1), ints(4, 4), ints(2, 1), normal(2, 3))
+strided_slice_grad.sample(ints(4, 5), ints(3, 3), ints(0, 0), ints(-1, -2), normal(4, 2), end_mask=1)
+strided_slice_grad.sample(ints(4, 5), ints(2), ints(3), ints(1), normal(5), shrink_axis_mask=1)
+strided_slice_grad.sample(ints(2, 3, 4), ints(0, 2), ints(0, 4), ints(1, 1), normal(2, 3, 2), ellipsis_mask=1)
 strided_slice_grad.sample(np.array([3], np.int64), np.array([0, 1], np.int64), np.array([0, 3], np.int64),
                           np.array([1, 1], np.int64), normal(1, 2), new_axis_mask=1)
-strided_slice_grad.sample(_ints(5), _ints(3), _ints(1), _ints(1), normal(0))
+strided_slice_grad.sample(ints(5), ints(3), ints(1), ints(1), normal(0))
 
 
 def strided_slice(input_: Any, begin: Any, end: Any, strides: Any = None, begin_mask: int = 0, end_mask: int = 0,

@@ -4,6 +4,7 @@ Every op takes the handle and a flow, a float scalar that carries no information
 array, and gradients find their way along it. What an array does is in tensor_array_reference.py. The gradient of a read
 is a write into the gradient array and the other way round; all rules of one call of ``gradients`` share one gradient
 array, named by the scope of that call. Source: TensorFlow's data_flow_ops and tensor_array_grad.
+Reads and writes of many elements: tensor_array_rows.py.
 """
 from __future__ import annotations
 
@@ -13,17 +14,17 @@ import numpy as np
 
 from .. import dtypes
 from ..define import Array, define
-from ..errors import InvalidArgumentError, UnimplementedError
+from ..errors import InvalidArgumentError
 from ..opdef import attr
 from ..operation import Operation, Tensor
 from ..samples import Made, normal
 from ..shapes import SCALAR, UNKNOWN, TensorShape
-from .rules import build, dim, ranked, same_dim, scalar_shape
+from .rules import build, ranked, scalar_shape
 from .tensor_array_reference import ArrayState
 
-_TYPES = (*dtypes.FIXED, dtypes.string)
-_DTYPE = attr("type", allowed=_TYPES)
-_FLOW = np.zeros((), np.float32)
+TYPES = (*dtypes.FIXED, dtypes.string)
+DTYPE = attr("type", allowed=TYPES)
+FLOW = np.zeros((), np.float32)
 
 
 def element_shape(handle: Tensor) -> TensorShape:
@@ -35,21 +36,21 @@ def element_shape(handle: Tensor) -> TensorShape:
     return shape
 
 
-def _checked(op: Operation, flow: int, index_rank: int | None = None) -> None:
+def checked(op: Operation, flow: int, index_rank: int | None = None) -> None:
     """The flow is a scalar, and input 1 an index or a list of them."""
     ranked(op, flow, 0)
     if index_rank is not None:
         ranked(op, 1, index_rank)
 
 
-def _merged(op: Operation, known: TensorShape, given: TensorShape, what: str) -> TensorShape:
+def merged(op: Operation, known: TensorShape, given: TensorShape, what: str) -> TensorShape:
     if not known.is_compatible_with(given):
         raise InvalidArgumentError(f"[{op.type}] the elements of the array have shape {known}: {what} is {given}")
     return known.merge_with(given)
 
 
 # ---- making one
-@define("TensorArrayV3(size: int32) -> handle: resource, flow: float32", dtype=_DTYPE, element_shape=UNKNOWN,
+@define("TensorArrayV3(size: int32) -> handle: resource, flow: float32", dtype=DTYPE, element_shape=UNKNOWN,
         dynamic_size=False, clear_after_read=True, identical_element_shapes=False, tensor_array_name="", stateful=True,
         differentiable=False)
 def tensor_array(size: Array, *, dtype: dtypes.DType, element_shape: TensorShape, dynamic_size: bool,
@@ -61,7 +62,7 @@ def tensor_array(size: Array, *, dtype: dtypes.DType, element_shape: TensorShape
     made = ArrayState(tensor_array_name or op.name, dtype, int(size), element_shape=element_shape,
                       dynamic_size=dynamic_size, clear_after_read=clear_after_read,
                       identical_element_shapes=identical_element_shapes)
-    return made, _FLOW
+    return made, FLOW
 
 
 @tensor_array.shape
@@ -86,12 +87,12 @@ def tensor_array_grad(handle: ArrayState, flow_in: Array, *, source: str) -> tup
 
 @tensor_array_grad.shape
 def _(op: Operation) -> list[TensorShape]:
-    _checked(op, flow=1)
+    checked(op, flow=1)
     return scalar_shape(op)
 
 
 # ---- one element
-@define("TensorArrayWriteV3(handle: resource, index: int32, value: T, flow_in: float32) -> flow_out: float32", T=_TYPES,
+@define("TensorArrayWriteV3(handle: resource, index: int32, value: T, flow_in: float32) -> flow_out: float32", T=TYPES,
         stateful=True)
 def tensor_array_write(handle: ArrayState, index: Array, value: Array, flow_in: Array, *, T: dtypes.DType) -> Array:
     """Element `index` becomes `value`; in a gradient array `value` is added to it."""
@@ -108,12 +109,12 @@ def _scalar(where: str, index: Array) -> int:
 
 @tensor_array_write.shape
 def _(op: Operation) -> list[TensorShape]:
-    _checked(op, flow=3, index_rank=0)
-    _merged(op, element_shape(op.inputs[0]), op.inputs[2].shape, "'value'")
+    checked(op, flow=3, index_rank=0)
+    merged(op, element_shape(op.inputs[0]), op.inputs[2].shape, "'value'")
     return [SCALAR]
 
 
-@define("TensorArrayReadV3(handle: resource, index: int32, flow_in: float32) -> value: dtype", dtype=_DTYPE,
+@define("TensorArrayReadV3(handle: resource, index: int32, flow_in: float32) -> value: dtype", dtype=DTYPE,
         stateful=True)
 def tensor_array_read(handle: ArrayState, index: Array, flow_in: Array, *, dtype: dtypes.DType) -> Array:
     """Element `index`, which is cleared unless the array keeps what was read."""
@@ -123,113 +124,8 @@ def tensor_array_read(handle: ArrayState, index: Array, flow_in: Array, *, dtype
 
 @tensor_array_read.shape
 def _(op: Operation) -> list[TensorShape]:
-    _checked(op, flow=2, index_rank=0)
+    checked(op, flow=2, index_rank=0)
     return [element_shape(op.inputs[0])]
-
-
-# ---- many elements
-@define("TensorArrayGatherV3(handle: resource, indices: int32, flow_in: float32) -> value: dtype", dtype=_DTYPE,
-        element_shape=UNKNOWN, stateful=True)
-def tensor_array_gather(handle: ArrayState, indices: Array, flow_in: Array, *, dtype: dtypes.DType,
-                        element_shape: TensorShape) -> Array:
-    """value[i] = element indices[i]: (n, element..). They must be of one shape, known where there are none."""
-    where = "TensorArrayGatherV3"
-    handle.check_dtype(where, dtype)
-    row = handle.row_shape(where, element_shape)
-    if not indices.size:
-        return np.zeros((0, *_known(where, row)), dtype.as_numpy_dtype)
-    rows = [handle.read(where, int(i)) for i in indices]
-    if any(r.shape != rows[0].shape or not row.is_compatible_with(r.shape) for r in rows):
-        raise handle.error(where, f"must have elements of one shape, {row}: got {sorted({r.shape for r in rows})}")
-    return np.stack(rows)
-
-
-def _known(where: str, shape: TensorShape) -> tuple[int, ...]:
-    if not shape.is_fully_defined():
-        raise UnimplementedError(f"[{where}] the shape of no elements at all must be known: it is {shape}")
-    return shape.known
-
-
-@tensor_array_gather.shape
-def _(op: Operation) -> list[TensorShape]:
-    _checked(op, flow=2, index_rank=1)
-    row = _merged(op, element_shape(op.inputs[0]), op.attrs["element_shape"], "'element_shape'")
-    return [TensorShape([None]).merge_with(op.inputs[1].shape).concatenate(row)]
-
-
-@define("TensorArrayScatterV3(handle: resource, indices: int32, value: T, flow_in: float32) -> flow_out: float32",
-        T=_TYPES, stateful=True)
-def tensor_array_scatter(handle: ArrayState, indices: Array, value: Array, flow_in: Array, *, T: dtypes.DType) -> Array:
-    """Element indices[i] becomes value[i]."""
-    where = "TensorArrayScatterV3"
-    handle.check_dtype(where, T)
-    if indices.ndim != 1 or not value.ndim or len(indices) != len(value):
-        raise InvalidArgumentError(f"[{where}] each row of 'value' {value.shape} needs one of 'indices' "
-                                   f"{indices.shape}")
-    for i, row in zip(indices, value):
-        handle.write(where, int(i), np.asarray(row, value.dtype))
-    return flow_in
-
-
-@tensor_array_scatter.shape
-def _(op: Operation) -> list[TensorShape]:
-    _checked(op, flow=3, index_rank=1)
-    value = ranked(op, 2, 1, at_least=True)
-    if value.dims is not None:
-        same_dim(op, "each row of 'value' needs one of 'indices'", dim(op.inputs[1].shape, 0), value.dims[0])
-        _merged(op, element_shape(op.inputs[0]), TensorShape(value.dims[1:]), "a row of 'value'")
-    return [SCALAR]
-
-
-# ---- elements of different lengths, one after another
-@define("TensorArrayConcatV3(handle: resource, flow_in: float32) -> value: dtype, lengths: int64", dtype=_DTYPE,
-        element_shape_except0=UNKNOWN, stateful=True)
-def tensor_array_concat(handle: ArrayState, flow_in: Array, *, dtype: dtypes.DType, element_shape_except0: TensorShape
-                        ) -> tuple[Array, Array]:
-    """All elements joined along their first dimension, and how long each is there."""
-    where = "TensorArrayConcatV3"
-    handle.check_dtype(where, dtype)
-    handle.check_open(where)
-    if not handle.elements:
-        return np.zeros((0, *_known(where, element_shape_except0)), dtype.as_numpy_dtype), np.zeros(0, np.int64)
-    rows = [handle.read(where, i) for i in range(len(handle.elements))]
-    for i, row in enumerate(rows):
-        if not row.ndim:
-            raise handle.error(where, f"has a scalar at index {i}: there is nothing to join it along")
-        if row.shape[1:] != rows[0].shape[1:] or not element_shape_except0.is_compatible_with(row.shape[1:]):
-            raise handle.error(where, f"has an element of shape {row.shape} at index {i}: at 0 it is {rows[0].shape}, "
-                                      f"'element_shape_except0' {element_shape_except0}")
-    return np.concatenate(rows), np.array([len(r) for r in rows], np.int64)
-
-
-@tensor_array_concat.shape
-def _(op: Operation) -> list[TensorShape]:
-    _checked(op, flow=1)
-    return [TensorShape([None]).concatenate(op.attrs["element_shape_except0"]), TensorShape([None])]
-
-
-@define("TensorArraySplitV3(handle: resource, value: T, lengths: int64, flow_in: float32) -> flow_out: float32",
-        T=_TYPES, stateful=True)
-def tensor_array_split(handle: ArrayState, value: Array, lengths: Array, flow_in: Array, *, T: dtypes.DType) -> Array:
-    """Element i becomes the next lengths[i] rows of `value`."""
-    where = "TensorArraySplitV3"
-    handle.check_dtype(where, T)
-    if lengths.ndim != 1 or not value.ndim or (lengths < 0).any() or lengths.sum() != len(value):
-        raise InvalidArgumentError(f"[{where}] 'lengths' must add up to the rows of 'value' {value.shape}: got "
-                                   f"{lengths.tolist()}")
-    handle.check_open(where)
-    handle.check_size(where, len(lengths))
-    for i, end in enumerate(np.cumsum(lengths)):
-        handle.write(where, i, value[end - lengths[i]:end])
-    return flow_in
-
-
-@tensor_array_split.shape
-def _(op: Operation) -> list[TensorShape]:
-    _checked(op, flow=3)
-    ranked(op, 1, 1, at_least=True)
-    ranked(op, 2, 1)
-    return [SCALAR]
 
 
 # ---- the array itself
@@ -242,7 +138,7 @@ def tensor_array_size(handle: ArrayState, flow_in: Array) -> Array:
 
 @tensor_array_size.shape
 def _(op: Operation) -> list[TensorShape]:
-    _checked(op, flow=1)
+    checked(op, flow=1)
     return [SCALAR]
 
 
@@ -256,7 +152,7 @@ tensor_array_close.shape(lambda op: [])
 
 
 # ---- gradients: along the flow
-def _gradient_array(op: Operation, flow: Any) -> tuple[Tensor, Tensor]:
+def gradient_array(op: Operation, flow: Any) -> tuple[Tensor, Tensor]:
     """Handle and flow of the gradient array; `flow`: what must have been done before it is made."""
     graph = op.graph
     handle, _ = build("TensorArrayGradV3", op.inputs[0], flow, source=graph.gradient_source, name="TensorArrayGrad")
@@ -264,54 +160,28 @@ def _gradient_array(op: Operation, flow: Any) -> tuple[Tensor, Tensor]:
         return handle, build("Identity", flow, name="gradient_flow")
 
 
-def _written(op: Operation, flow: Tensor) -> tuple[Tensor, Tensor]:
+def written_gradients(op: Operation, flow: Tensor) -> tuple[Tensor, Tensor]:
     """The gradient array of an op that writes: made when this and all other writes are done."""
     done = build("Identity", op.outputs[0], name="flow_out")
     with op.graph.control_dependencies([done]):
-        return _gradient_array(op, build("Identity", flow, name="write_barrier"))
+        return gradient_array(op, build("Identity", flow, name="write_barrier"))
 
 
 @tensor_array_read.gradient
 def _(op: Operation, grad: Tensor) -> list[Any]:
-    handle, flow = _gradient_array(op, op.inputs[2])
+    handle, flow = gradient_array(op, op.inputs[2])
     return [None, None, build("TensorArrayWriteV3", handle, op.inputs[1], grad, flow)]
 
 
 @tensor_array_write.gradient
 def _(op: Operation, flow: Tensor) -> list[Any]:
-    handle, ready = _written(op, flow)
+    handle, ready = written_gradients(op, flow)
     grad = build("TensorArrayReadV3", handle, op.inputs[1], ready, dtype=op.attrs["T"])
     return [None, None, grad, flow]
 
 
-@tensor_array_gather.gradient
-def _(op: Operation, grad: Tensor) -> list[Any]:
-    handle, flow = _gradient_array(op, op.inputs[2])
-    return [None, None, build("TensorArrayScatterV3", handle, op.inputs[1], grad, flow)]
-
-
-@tensor_array_scatter.gradient
-def _(op: Operation, flow: Tensor) -> list[Any]:
-    handle, ready = _written(op, flow)
-    grad = build("TensorArrayGatherV3", handle, op.inputs[1], ready, dtype=op.attrs["T"])
-    return [None, None, grad, flow]
-
-
-@tensor_array_concat.gradient
-def _(op: Operation, grad: Tensor, _: Any) -> list[Any]:
-    handle, flow = _gradient_array(op, op.inputs[1])
-    return [None, build("TensorArraySplitV3", handle, grad, op.outputs[1], flow)]
-
-
-@tensor_array_split.gradient
-def _(op: Operation, flow: Tensor) -> list[Any]:
-    handle, ready = _written(op, flow)
-    grad, _lengths = build("TensorArrayConcatV3", handle, ready, dtype=op.attrs["T"])
-    return [None, grad, None, flow]
-
-
 # ---- samples
-def _array(size: int = 3, shape: Any = (2,), written: int = 0, read: int = -1, closed: bool = False,
+def sample_array(size: int = 3, shape: Any = (2,), written: int = 0, read: int = -1, closed: bool = False,
            gradient: bool = False, **attrs: Any) -> Made:
     """An array of elements of the type under test, some of them written, one read."""
     def make(under_test: dict[str, Any]) -> Any:
@@ -330,52 +200,29 @@ def _array(size: int = 3, shape: Any = (2,), written: int = 0, read: int = -1, c
     return Made(make)
 
 
-def _index(*values: int) -> Array:
-    return np.array(values, np.int32)
-
-
 _I0, _I1, _I3 = (np.array(i, np.int32) for i in (0, 1, 3))
 
-tensor_array_grad.sample(_array(written=2), _FLOW, source="gradients")
-tensor_array_grad.sample(_array(closed=True), _FLOW, source="gradients")  # refused
+tensor_array_grad.sample(sample_array(written=2), FLOW, source="gradients")
+tensor_array_grad.sample(sample_array(closed=True), FLOW, source="gradients")  # refused
 
-tensor_array_write.sample(_array(), _I1, normal(2, 3), _FLOW)
-tensor_array_write.sample(_array(dynamic_size=True), _I3, normal(), _FLOW)
-tensor_array_write.sample(_array(element_shape=TensorShape([None, 3])), _I0, normal(2, 3), _FLOW)
-tensor_array_write.sample(_array(written=1, gradient=True), _I0, normal(2), _FLOW, T=dtypes.float32)
-for _refused in (_array(), _array(closed=True, written=1), _array(written=1, size=1)):
-    tensor_array_write.sample(_refused, _I3, normal(2), _FLOW)
-for _refused in (_array(written=1), _array(read=0, written=1), _array(identical_element_shapes=True, written=2),
-                 _array(written=1, gradient=True), _array(element_shape=TensorShape([3]))):
-    tensor_array_write.sample(_refused, _I0, normal(3, 2), _FLOW)
+tensor_array_write.sample(sample_array(), _I1, normal(2, 3), FLOW)
+tensor_array_write.sample(sample_array(dynamic_size=True), _I3, normal(), FLOW)
+tensor_array_write.sample(sample_array(element_shape=TensorShape([None, 3])), _I0, normal(2, 3), FLOW)
+tensor_array_write.sample(sample_array(written=1, gradient=True), _I0, normal(2), FLOW, T=dtypes.float32)
+for _refused in (sample_array(), sample_array(closed=True, written=1), sample_array(written=1, size=1)):
+    tensor_array_write.sample(_refused, _I3, normal(2), FLOW)
+for _refused in (sample_array(written=1), sample_array(read=0, written=1),
+                 sample_array(identical_element_shapes=True, written=2), sample_array(written=1, gradient=True),
+                 sample_array(element_shape=TensorShape([3]))):
+    tensor_array_write.sample(_refused, _I0, normal(3, 2), FLOW)
 
-tensor_array_read.sample(_array(written=2), _I1, _FLOW)
-tensor_array_read.sample(_array(read=1, written=2, clear_after_read=False), _I1, _FLOW)
-tensor_array_read.sample(_array(element_shape=TensorShape([2, 1])), _I0, _FLOW)  # zeros
-tensor_array_read.sample(_array(), _I0, _FLOW, dtype=dtypes.float32)  # refused
-tensor_array_read.sample(_array(read=1, written=2), _I1, _FLOW, dtype=dtypes.float32)  # refused
-tensor_array_read.sample(_array(written=2), _I3, _FLOW, dtype=dtypes.float32)  # refused
+tensor_array_read.sample(sample_array(written=2), _I1, FLOW)
+tensor_array_read.sample(sample_array(read=1, written=2, clear_after_read=False), _I1, FLOW)
+tensor_array_read.sample(sample_array(element_shape=TensorShape([2, 1])), _I0, FLOW)  # zeros
+tensor_array_read.sample(sample_array(), _I0, FLOW, dtype=dtypes.float32)  # refused
+tensor_array_read.sample(sample_array(read=1, written=2), _I1, FLOW, dtype=dtypes.float32)  # refused
+tensor_array_read.sample(sample_array(written=2), _I3, FLOW, dtype=dtypes.float32)  # refused
 
-tensor_array_gather.sample(_array(written=3), _index(2, 0), _FLOW)
-tensor_array_gather.sample(_array(written=3, shape=(2, 2), clear_after_read=False), _index(0, 1, 1), _FLOW)
-tensor_array_gather.sample(_array(size=0), _index(), _FLOW, element_shape=TensorShape([4]))
-tensor_array_gather.sample(_array(written=1), _index(0), _FLOW, dtype=dtypes.float32,
-                           element_shape=TensorShape([3]))  # refused
-
-tensor_array_scatter.sample(_array(), _index(2, 0), normal(2, 3), _FLOW)
-tensor_array_scatter.sample(_array(size=0, dynamic_size=True), _index(0, 1, 2), normal(3), _FLOW)
-tensor_array_scatter.sample(_array(), _index(0, 0), normal(2, 3), _FLOW)  # refused
-tensor_array_scatter.sample(_array(), _index(0, 1), normal(3), _FLOW)  # refused
-
-tensor_array_concat.sample(_array(written=3, shape=(2, 2)), _FLOW)
-tensor_array_concat.sample(_array(size=0), _FLOW, element_shape_except0=TensorShape([3]))
-tensor_array_concat.sample(_array(size=1, written=1, shape=()), _FLOW, dtype=dtypes.float32)  # refused
-
-tensor_array_split.sample(_array(), normal(4, 2), np.array([1, 0, 3]), _FLOW)
-tensor_array_split.sample(_array(size=0, dynamic_size=True), normal(4), np.array([1, 3]), _FLOW)
-tensor_array_split.sample(_array(), normal(4, 2), np.array([1, 3]), _FLOW)  # refused
-tensor_array_split.sample(_array(size=2), normal(4, 2), np.array([1, 2]), _FLOW)  # refused
-
-tensor_array_size.sample(_array(), _FLOW)
-tensor_array_size.sample(_array(closed=True), _FLOW)  # refused
-tensor_array_close.sample(_array(written=1))
+tensor_array_size.sample(sample_array(), FLOW)
+tensor_array_size.sample(sample_array(closed=True), FLOW)  # refused
+tensor_array_close.sample(sample_array(written=1))

@@ -1,7 +1,7 @@
 """Split and ConcatV2 along the first dimension (those before it are 1): parts that lie one after another in memory.
 
-As `_SplitRows` the parts are the memory of the whole; as `_JoinRows` the parts are computed where they belong in
-the whole (Sharing::Parts and Sharing::Joins, csrc/runtime/plan.cc). They begin at multiples of 64 bytes, as all
+As `_SplitRows` the parts are the memory of the whole (Sharing::Parts, csrc/runtime/plan.cc); as `_JoinRows` they are
+computed where they belong in the whole (Sharing::Joins, shared_storage.cc). They begin at multiples of 64 bytes, as all
 tensors do. What may be a variable's memory is left alone: its parts would change with it.
 """
 from __future__ import annotations

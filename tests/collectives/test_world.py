@@ -14,7 +14,7 @@ from ringflow.graph.errors import InvalidArgumentError, UnavailableError
 def python(code, **environ):
     env = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMI", "SLURM_"))}
     return subprocess.run([sys.executable, "-c", code], env={**env, **environ}, capture_output=True, text=True,
-                          timeout=60)
+                          timeout=300)
 
 
 def test_without_a_launcher_the_world_has_one_rank_and_mpi_is_not_loaded():

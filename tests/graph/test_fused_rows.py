@@ -79,6 +79,17 @@ def test_what_needs_a_sum_of_columns_comes_after_the_node():
     assert same_bits([z], normal(feeds), fuse_elementwise)
 
 
+def test_sums_of_columns_that_others_only_wait_for_are_outputs_nevertheless():
+    x, = feeds = placeholders((ROWS, COLUMNS))
+    h = rf.tanh(x)
+    sums = [rf.reduce_sum(h, 0), rf.reduce_sum(h * x, 0)]
+    with rf.control_dependencies(sums):
+        after = rf.exp(feeds[0])
+    [node] = nodes(optimised([after], feeds), "_FusedRows")
+    assert node.attrs["ops"].count("ColumnSum") == 2
+    assert same_bits([after], normal(feeds), fuse_elementwise)
+
+
 def test_a_variable_is_read_before_it_is_updated():
     x, = feeds = placeholders((ROWS, COLUMNS))
     v = rf.Variable(np.linspace(1, 2, COLUMNS).astype(np.float32))

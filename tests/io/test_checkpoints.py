@@ -231,7 +231,7 @@ with rf.Session(backend=sys.argv[2]) as session:
 def test_no_room_for_the_file_is_resource_exhausted_and_leaves_the_old_one(backend, tmp_path):
     write(backend, tmp_path / "m", VALUES)
     done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path / "m"), backend], capture_output=True, text=True,
-                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, 1 << 19)), timeout=60)
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, 1 << 19)), timeout=300)
     assert "m.data-00000-of-00001" in done.stdout, done.stderr
     assert sorted(os.listdir(tmp_path)) == ["m.data-00000-of-00001", "m.index"]
     assert read(backend, tmp_path / "m", ("step", "int64"))[0] == -7

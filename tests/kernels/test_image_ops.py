@@ -85,6 +85,19 @@ def test_local_response_normalization_equals_its_reference_for_every_number_of_c
         backward.check(dy, x, y)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("beta", [0.5, 0.75, 1.0, 2.0, 0.625])
+def test_local_response_normalization_has_any_exponent_and_radius(beta, dtype):
+    rng = np.random.default_rng(11)
+    for radius, channels in ((0, 20), (3, 150), (70, 33)):
+        attrs = {"depth_radius": radius, "beta": beta, "bias": 2.0, "alpha": 2.0**-7}
+        x, dy, y = (30 * images(rng, 1, channels).astype(dtype) for _ in range(3))
+        check("LRN", x, **attrs)
+        check("LRNGrad", dy, x, y, **attrs)
+        if beta % 1 == 0:  # norms below zero have whole powers
+            check("LRN", x, **{**attrs, "bias": -1e3, "alpha": -1.0})
+
+
 def test_bias_and_its_gradient_equal_their_references_for_every_number_of_channels():
     rng = np.random.default_rng(6)
     x = whole(rng, 1, 1, 1, 1)

@@ -8,7 +8,7 @@ from ...ops.fused import FUSIBLE
 from ...ops.fused_rows import result_shape
 from ...shapes import TensorShape, broadcast
 from ..program import Program
-from .fusible import fused_name, operands
+from .fusible import fused_name, is_column_sum, operands
 from .groups import Group, inputs_of, whole_of
 
 
@@ -19,7 +19,8 @@ def replace_group(program: Program, group: Group, again: Group, waiters: dict[Op
     inputs = inputs_of(members)
     if not _spans(members, inputs, whole, by_rows):
         inputs = inputs_of(members, through=False)
-    shown = [op for op in group if op is group[-1] or any(c not in inside for c in op.outputs[0].consumers)]
+    shown = [op for op in group if op is group[-1] or is_column_sum(op)
+             or any(c not in inside for c in op.outputs[0].consumers)]
     shown.sort(key=lambda op: (op.outputs[0].shape == whole, op is group[-1]), reverse=True)
     sources = list(dict.fromkeys(inputs.values()))
     if by_rows:  # output 0 may be written over input 0

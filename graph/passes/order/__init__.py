@@ -3,6 +3,6 @@
 What these passes decide is part of what a graph means: they come before those that fold, join or drop nodes.
 """
 from .locks import order_locks
-from .updates import is_update, order_updates
+from .updates import ONLY_READ, is_update, order_updates
 
-__all__ = ["is_update", "order_locks", "order_updates"]
+__all__ = ["ONLY_READ", "is_update", "order_locks", "order_updates"]

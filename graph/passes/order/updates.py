@@ -117,7 +117,8 @@ def _one_iteration_at_a_time(program: Program, edges: Edges, writers: list[Opera
 
 _VARIABLES = ("VariableV2", "VarHandleOp")
 _KEEPERS = ("StackPushV2", "TensorArrayWriteV3", "TensorArrayScatterV3", "TensorArraySplitV3")
-_ONLY_READ = {"IsVariableInitialized", "ReadVariableOp", "VarIsInitializedOp", "VariableShape", "ResourceGather",
+# take a reference or handle and do not write what is behind it
+ONLY_READ = {"IsVariableInitialized", "ReadVariableOp", "VarIsInitializedOp", "VariableShape", "ResourceGather",
               *CONTROL_FLOW}
 
 
@@ -128,7 +129,7 @@ def _key(variable: Operation) -> tuple[str, str]:
 
 def _written(op: Operation) -> list[Operation]:
     """The variables that `op` writes: its references and handles, traced to the node of the variable."""
-    if op.type in _ONLY_READ:
+    if op.type in ONLY_READ:
         return []
     variables = []
     for arg in op.op_def.inputs:
