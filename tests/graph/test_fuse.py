@@ -122,3 +122,9 @@ def test_many_readers_of_one_tensor_are_tried_with_few_groups(monkeypatch):
     fuse.fuse_elementwise(program)
     assert len(nodes(program, "_Fused")) == 300
     assert len(tried) < 20 * 300 and len(removed) < 5
+
+
+def test_small_ops_are_not_even_tried(monkeypatch):
+    x, = feeds = placeholders((4,))
+    monkeypatch.setattr(fuse, "fits", lambda group: pytest.fail("a group of small ops was made"))
+    fuse.fuse_elementwise(extracted([rf.tanh(x * 2.0) + x], feeds))

@@ -41,7 +41,7 @@ def fuse_elementwise(program: Program) -> None:
     group_of: dict[Operation, Group] = {}
     readers = defaultdict[Tensor, Group](list)
     for op in order:
-        if op in program.targets or fused_name(op) is None:
+        if op in program.targets or not _may_be_large(op) or fused_name(op) is None:
             continue
         group = [op]
         for other in _neighbours(op, group_of, readers):
@@ -66,6 +66,15 @@ def fuse_elementwise(program: Program) -> None:
     awaited = {c for op in program.graph._ops for c in op.control_inputs}
     program.remove({op for op in program.graph._ops if op.type == "BroadcastTo" and not op.outputs[0].consumers
                     and op not in awaited and op not in program.targets})
+
+
+def _may_be_large(op: Operation) -> bool:
+    """Whether it runs over enough elements, or may be numbers of rows that together have enough."""
+    if not op.outputs or not op.inputs:
+        return False
+    shape = whole_shape(op)
+    n = shape.num_elements()
+    return n is not None and (n >= _LEAST_ELEMENTS or (len(shape.known) > 1 and shape.known[-1] == 1))
 
 
 def _ends_there(op: Operation) -> bool:
