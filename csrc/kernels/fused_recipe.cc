@@ -10,6 +10,8 @@ namespace {
 
 using namespace formula;
 
+constexpr int64_t kMost = int64_t{1} << 16;  // inputs or ops
+
 template <class T, class F>
 void unary(const T* a, const T*, T* out, const Slab& slab) {
   const int64_t rows = slab.rows, n = slab.columns, step = slab.row_step[0];
@@ -63,11 +65,15 @@ FusedRecipe read_fused_recipe(const Node& node) {
   r.names = node.list<std::string>("ops");
   const std::vector<int64_t> args = node.list<int64_t>("args"), results = node.list<int64_t>("results");
   const int64_t inputs = node.attr<int64_t>("N"), ops = static_cast<int64_t>(r.names.size());
-  check(inputs > 0 && ops > 0 && static_cast<int64_t>(args.size()) == 2 * ops && !results.empty(), "[", node.op,
-        "] node '", node.name, "' is damaged: it has ", ops, " ops, ", args.size(), " args, ", results.size(), " results");
+  check(inputs > 0 && inputs < kMost && ops > 0 && ops < kMost && static_cast<int64_t>(args.size()) == 2 * ops &&
+            !results.empty(),
+        "[", node.op, "] node '", node.name, "' is damaged: it has ", inputs, " inputs, ", ops, " ops, ", args.size(),
+        " args, ", results.size(), " results");
   r.inputs = static_cast<int>(inputs);
   r.outputs = static_cast<int>(results.size());
-  for (int64_t k : results) check(k >= 0 && k < ops, "[", node.op, "] node '", node.name, "': no op ", k, " for a result");
+  for (size_t i = 0; i < results.size(); ++i)
+    check(results[i] >= 0 && results[i] < ops && std::count(results.begin(), results.end(), results[i]) == 1, "[", node.op,
+          "] node '", node.name, "' is damaged: no op ", results[i], " for a result, or two results of it");
   std::vector<int64_t> last(static_cast<size_t>(ops), -1);  // op that reads a result last
   for (int64_t k = 0; k < ops; ++k) {
     for (int64_t arg : {args[static_cast<size_t>(2 * k)], args[static_cast<size_t>(2 * k + 1)]}) {

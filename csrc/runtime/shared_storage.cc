@@ -60,7 +60,7 @@ class StorageSharing {
       if (!any && p.kernel->sharing != Sharing::OverFirst) continue;
       const int own = value(p.first_output).storage;
       if (storage(p.first_output).place != Place::Arena || root(own).storage != own) continue;
-      for (size_t k = 0; k < (any ? p.inputs.size() : 1) && p.in_place < 0; ++k)
+      for (size_t k = 0; k < (any ? p.inputs.size() : std::min<size_t>(1, p.inputs.size())) && p.in_place < 0; ++k)
         if (may_overwrite(p, p.inputs[k], static_cast<int>(i)) && (any || alone(p))) p.in_place = static_cast<int>(k);
       if (p.in_place < 0) continue;
       const Value& in = value(p.inputs[static_cast<size_t>(p.in_place)]);

@@ -4,10 +4,11 @@ import pytest
 import ringflow as rf
 from ringflow.graph.opdef import OPS
 from ringflow.graph.ops.fused import FUSIBLE
-from ringflow.graph.passes.fusion import fuse_elementwise
+from ringflow.graph.passes.fusion import fuse, fuse_elementwise
+from ringflow.graph.passes.program import Program
 from ringflow.graph.shapes import TensorShape
 
-from .plans import nodes, optimised, placeholders, same_bits
+from .plans import extracted, nodes, optimised, placeholders, same_bits
 
 pytestmark = pytest.mark.usefixtures("graph")
 
@@ -108,3 +109,22 @@ def test_a_bias_of_channels_last_images_joins_what_follows():
     [node] = nodes(optimised([y], feeds), "_Fused")
     assert node.attrs["ops"] == ["AddV2", "Tanh"]
     assert same_bits([y], positive(feeds), fuse_elementwise)
+
+
+def test_many_readers_of_one_tensor_are_tried_with_few_groups(monkeypatch):
+    x, w = feeds = placeholders((32, 32), (32, 32))
+    tried, removed = [], []
+    fits, remove = fuse.fits, Program.remove
+    monkeypatch.setattr(fuse, "fits", lambda group: tried.append(1) or fits(group))
+    monkeypatch.setattr(Program, "remove", lambda self, dead: removed.append(1) or remove(self, dead))
+    fetches = [rf.matmul(rf.tanh(x * float(i)), w) for i in range(300)]
+    program = extracted(fetches, feeds)
+    fuse.fuse_elementwise(program)
+    assert len(nodes(program, "_Fused")) == 300
+    assert len(tried) < 20 * 300 and len(removed) < 5
+
+
+def test_small_ops_are_not_even_tried(monkeypatch):
+    x, = feeds = placeholders((4,))
+    monkeypatch.setattr(fuse, "fits", lambda group: pytest.fail("a group of small ops was made"))
+    fuse.fuse_elementwise(extracted([rf.tanh(x * 2.0) + x], feeds))

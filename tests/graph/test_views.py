@@ -108,6 +108,16 @@ def test_rows_of_one_number_and_one_head_are_products_like_others():
     check_same([attention(x, heads=1)], [x])
 
 
+@pytest.mark.parametrize("sizes", [(1, 1, 6), (1, 3, 6), (4, 1, 6), (4, 3, 1), (1, 3, 1), (1, 1, 1)])
+@pytest.mark.parametrize("perm", [[0, 1, 2], [0, 2, 1], [1, 0, 2], [2, 0, 1]])
+def test_matrices_of_one_row_or_column_are_read_where_they_lie(sizes, perm):
+    (m, k, n), batch = sizes, 5
+    back = np.argsort(perm)
+    x, y = feeds = [rf.placeholder(rf.float64, [shape[i] for i in back]) for shape in ((batch, m, k), (batch, k, n))]
+    z = rf.matmul(rf.transpose(x, perm), rf.transpose(y, perm))
+    check_same([z, rf.transpose(z, [1, 0, 2]), *rf.gradients(rf.transpose(z, [1, 0, 2]), feeds)], feeds)
+
+
 def test_variables_that_change_in_the_run_are_read_before():
     v = rf.Variable(np.arange(24.0).reshape(2, 3, 4))
     turned = rf.transpose(rf.reshape(v, [2, 3, 2, 2]), [0, 2, 1, 3])

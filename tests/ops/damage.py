@@ -1,6 +1,6 @@
 """Damages graphs of single nodes and runs them: what a kernel is given then may be anything, and must end in an error.
 
-    cd tests && python -m ops.damage FIRST_SEED COUNT    # prints each seed and case before it runs
+    cd tests && python -m ops.damage FIRST_SEED COUNT [OP ...]    # prints each seed and case before it runs
 
 Seeded: a seed that ends the process can be run again alone, with COUNT 1.
 """
@@ -19,6 +19,7 @@ OPS = {"DynamicStitch", "ParallelDynamicStitch", "ResourceGather", "Where", "Ass
        "MaxPool", "Conv2D", "SparseToDense", "SparseReshape", "QueueEnqueueV2", "QueueDequeueManyV2", "BarrierTakeMany",
        "AccumulatorTakeGradient", "SparseAccumulatorApplyGradient", "MutexLock"}
 INTS = [0, 1, -1, 2, 7, 2**31 - 1, -2**31, 2**62, -2**62, 2**63 - 1, -2**63]
+NAMES = [b"Sum", b"Softmax", b"ColumnSum", b"AddV2", b"Conv2D", b""]  # in recipes of fused ops
 TYPES = [1, 2, 3, 7, 9, 10, 19, 20, 21]
 
 
@@ -55,6 +56,8 @@ def damage_attr(node, key, rng):
         value.list.i[rng.randrange(len(value.list.i))] = rng.choice(INTS)
     elif kind == "list" and value.list.type:
         value.list.type[rng.randrange(len(value.list.type))] = rng.choice(TYPES)
+    elif kind == "list" and value.list.s:
+        value.list.s[rng.randrange(len(value.list.s))] = rng.choice(NAMES)
     elif kind == "list" and value.list.shape:
         shape = rng.choice(value.list.shape)
         shape.dim.add(size=rng.choice([0, 3]))
@@ -70,9 +73,9 @@ def damage_integers(tensor, rng):
         tensor.tensor_content = values.tobytes()
 
 
-def main(first, count):
+def main(first, count, only=()):
     resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))  # a dimension of 2^31 is refused, not filled
-    cases = [c for c in base_cases() if c.op.name in OPS and not c.refused()]
+    cases = [c for c in base_cases() if c.op.name in (only or OPS) and not c.refused()]
     for seed in range(first, first + count):
         rng = random.Random(seed)
         case = rng.choice(cases)
@@ -92,4 +95,4 @@ def main(first, count):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

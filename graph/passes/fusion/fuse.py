@@ -13,6 +13,7 @@ each op as they are.
 """
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from ...operation import Operation, Tensor
@@ -27,6 +28,7 @@ from .min_cut import minimum_cut
 from .nodes import replace_group
 
 _LEAST_ELEMENTS = 512  # below, one node's overhead is what several cost anyway
+_MOST_SIBLINGS = 8  # groups that read one tensor, of which one more reader is offered to each
 _CHEAP = frozenset(("Neg", "Abs", "Square", "Floor", "Relu", "Relu6", "AddV2", "Sub", "Mul", "Maximum", "Minimum",
                     "SquaredDifference", "ReluGrad", "Relu6Grad", "SigmoidGrad", "TanhGrad"))  # to compute again
 
@@ -37,11 +39,12 @@ def fuse_elementwise(program: Program) -> None:
     tie_to_branches(order, places)
     waiters, behind = _waiters(order), _behind(order, one_by_one="one by one" in program.notes)
     group_of: dict[Operation, Group] = {}
+    readers = defaultdict[Tensor, Group](list)
     for op in order:
-        if op in program.targets or fused_name(op) is None:
+        if op in program.targets or not _may_be_large(op) or fused_name(op) is None:
             continue
         group = [op]
-        for other in _neighbours(op, group_of):
+        for other in _neighbours(op, group_of, readers):
             if other[0] in group or not _alike(other[0], op, places):
                 continue
             if behind.get(other[0]) != behind.get(op):
@@ -51,14 +54,27 @@ def fuse_elementwise(program: Program) -> None:
                 group = joined
         for member in group:
             group_of[member] = group
+        _note_reader(op, group_of, readers)
     groups = {id(g): g for g in group_of.values()}.values()
+    replaced = set[Operation]()
     for group in sorted(groups, key=lambda g: position[g[-1]], reverse=True):  # readers first: what they compute again
         again = sorted(_computed_again(group, group_of, places), key=position.__getitem__)  # need not be written
         if len(group) + len(again) > 1 and (whole_of(group).num_elements() or 0) >= _LEAST_ELEMENTS:
             replace_group(program, group, again, waiters)
+            replaced.update(group)
+    program.remove(replaced)
     awaited = {c for op in program.graph._ops for c in op.control_inputs}
     program.remove({op for op in program.graph._ops if op.type == "BroadcastTo" and not op.outputs[0].consumers
                     and op not in awaited and op not in program.targets})
+
+
+def _may_be_large(op: Operation) -> bool:
+    """Whether it runs over enough elements, or may be numbers of rows that together have enough."""
+    if not op.outputs or not op.inputs:
+        return False
+    shape = whole_shape(op)
+    n = shape.num_elements()
+    return n is not None and (n >= _LEAST_ELEMENTS or (len(shape.known) > 1 and shape.known[-1] == 1))
 
 
 def _ends_there(op: Operation) -> bool:
@@ -66,14 +82,21 @@ def _ends_there(op: Operation) -> bool:
     return not any(t.consumers for t in op.outputs)
 
 
-def _neighbours(op: Operation, group_of: dict[Operation, Group]) -> Iterator[Group]:
+def _neighbours(op: Operation, group_of: dict[Operation, Group], readers: dict[Tensor, Group]) -> Iterator[Group]:
     """The groups that make what `op` reads; and those of others who read it, where it is as large as the whole."""
     whole = whole_shape(op)
     for t in op.inputs:
         if t.op in group_of:
             yield group_of[t.op]
         elif t.shape == whole and not t.is_ref:
-            yield from (group_of[c] for c in t.consumers if c is not op and c in group_of)
+            yield from (group_of[c] for c in readers[t])
+
+
+def _note_reader(op: Operation, group_of: dict[Operation, Group], readers: dict[Tensor, Group]) -> None:
+    """One reader of each tensor for each of the last groups that read it."""
+    for t in op.inputs:
+        latest = {id(group_of[c]): c for c in [*readers[t], op]}
+        readers[t] = list(latest.values())[-_MOST_SIBLINGS:]
 
 
 def _waiters(order: list[Operation]) -> dict[Operation, list[Operation]]:

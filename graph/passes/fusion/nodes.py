@@ -13,7 +13,7 @@ from .groups import Group, inputs_of, whole_of
 
 
 def replace_group(program: Program, group: Group, again: Group, waiters: dict[Operation, list[Operation]]) -> None:
-    """One node instead of `group`, which repeats the operations of `again`."""
+    """One node instead of `group`, which repeats the operations of `again`; nobody needs those of `group` then."""
     whole, inside, members = whole_of(group), set(group), [*again, *group]
     by_rows = any(fused_name(op) not in FUSIBLE or op.outputs[0].shape != whole for op in group)
     inputs = inputs_of(members)
@@ -36,7 +36,8 @@ def replace_group(program: Program, group: Group, again: Group, waiters: dict[Op
         for waiter in waiters[op]:
             if op in waiter.control_inputs:
                 waiter.control_inputs = list(dict.fromkeys(node if c is op else c for c in waiter.control_inputs))
-    program.remove(inside)
+    for t in {t for op in group for t in op.inputs}:
+        t.consumers = [c for c in t.consumers if c not in inside]
 
 
 def _recipe(members: Group, number: dict[Tensor, int],

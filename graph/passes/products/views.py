@@ -113,9 +113,16 @@ def _view(t: Tensor, reader: Operation, places: Places | None) -> View:
     contiguous columns."""
     own = View(t, t.shape.known, _contiguous(t.shape.known))
     found = _traced(t, reader, places)
-    if found is None or 1 not in found.strides[-2:] or 0 in found.strides[-2:]:
+    if found is None:
         return own
-    return found
+    (rows, columns), (down, right) = found.shape[-2:], found.strides[-2:]
+    if rows == 1:  # a step that is never taken: one that a dense matrix would have
+        down = columns if right == 1 else 1
+    elif columns == 1:
+        right = rows if down == 1 else 1
+    if 1 not in (down, right) or 0 in (down, right):
+        return own
+    return View(found.base, found.shape, (*found.strides[:-2], down, right), found.offset)
 
 
 def _traced(t: Tensor, reader: Operation, places: Places | None) -> View | None:
