@@ -7,7 +7,9 @@ a node exclude each other, and what has been planned may not be changed any more
 """
 from __future__ import annotations
 
+import atexit
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -32,6 +34,7 @@ from .measured import Measured
 from .partial_run import Live, PartialRun, handle_of
 from .plan import Plan
 
+_LEAVE_S = 0.2  # for threads of a program that ends
 _open: weakref.WeakSet[Session] = weakref.WeakSet()  # what Session.reset reaches
 
 
@@ -287,6 +290,18 @@ class InteractiveSession(Session):
         if not self._closed:
             self._default.__exit__(None, None, None)
         super().close()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Ends what daemon threads still run, and lets them come out of it: later they would find no interpreter."""
+    sessions = list(_open)
+    for session in sessions:
+        Session.close(session)
+    until = time.monotonic() + _LEAVE_S
+    for thread in threading.enumerate() if sessions else ():
+        if thread.daemon and thread is not threading.current_thread():
+            thread.join(max(0.0, until - time.monotonic()))
 
 
 def _check_target(target: str) -> None:
