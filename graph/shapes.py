@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import reduce
 from typing import Union
 
 from .errors import InvalidArgumentError
@@ -170,3 +171,8 @@ def broadcast(a: TensorShape, b: TensorShape, where: str = "broadcast") -> Tenso
             raise InvalidArgumentError(
                 f"[{where}] shapes do not broadcast: {a} and {b} differ in dimension {axis - rank} ({m} and {n})")
     return _make(tuple(out))
+
+
+def broadcast_all(shapes: Iterable[TensorShape], where: str) -> TensorShape:
+    """The shape that all of at least one broadcast to. Raises: as ``broadcast``."""
+    return reduce(lambda a, b: broadcast(a, b, where), shapes)

@@ -10,7 +10,7 @@ from ..dtypes import FLOATS
 from ..opdef import OPS
 from ..operation import Operation
 from ..samples import normal, positive
-from ..shapes import TensorShape, broadcast
+from ..shapes import TensorShape, broadcast_all
 
 # The ops with a formula of one or two operands; csrc/kernels/fused.cc has each of them.
 FUSIBLE = frozenset(("Neg", "Abs", "Sign", "Square", "Reciprocal", "Sqrt", "Rsqrt", "Exp", "Log", "Log1p", "Floor",
@@ -34,10 +34,7 @@ def fused(inputs: Sequence[Array], *, ops: list[str], args: list[int], results: 
 
 @fused.shape
 def _(op: Operation) -> list[TensorShape]:
-    shape = op.inputs[0].shape
-    for t in op.inputs[1:]:
-        shape = broadcast(shape, t.shape, op.type)
-    return [shape] * len(op.outputs)
+    return [broadcast_all((t.shape for t in op.inputs), op.type)] * len(op.outputs)
 
 
 def _sample_each() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..operation import Operation, Tensor
 from ..places import find_places
-from ..shapes import TensorShape, broadcast
+from ..shapes import broadcast_all
 from ..topology import topological_order
 from .memory import may_be_variable
 from .program import Program
@@ -18,7 +18,7 @@ from .ties import tie_to_branches
 
 _UNARY = frozenset(("Neg", "Abs", "Square", "Sqrt", "Rsqrt", "Reciprocal", "Exp", "Log", "Tanh", "Sigmoid"))
 _BINARY = frozenset(("AddV2", "Sub", "Mul", "RealDiv", "DivNoNan", "Maximum", "Minimum", "SquaredDifference"))
-_MOST_TERMS = 8  # of an AddN as a chain
+MOST_TERMS = 8  # of an AddN as a chain
 
 
 def broadcast_late(program: Program) -> None:
@@ -34,14 +34,15 @@ def broadcast_late(program: Program) -> None:
         if not op.outputs[0].shape.is_fully_defined():
             continue
         if op.type == "AddN":
-            if any(whole) and len(whole) <= _MOST_TERMS:
+            if any(whole) and len(whole) <= MOST_TERMS:
                 _chain(program, op, sources)
-        elif _common_shape(sources) == op.outputs[0].shape:
-            _read(op, sources)
-        else:
+            continue
+        shape = broadcast_all((s.shape for s in sources), op.type)
+        if shape != op.outputs[0].shape:
             _broadcast_after(program, op)
-            _read(op, sources)
-            op.outputs[0].shape = _common_shape(sources)
+            op.outputs[0].shape = shape
+        for i, source in enumerate(sources):
+            op._update_input(i, source)
 
 
 def broadcast_source(t: Tensor) -> Tensor:
@@ -51,18 +52,6 @@ def broadcast_source(t: Tensor) -> Tensor:
         return t
     x = op.inputs[0]
     return t if may_be_variable(x) or not x.shape.is_fully_defined() else x
-
-
-def _common_shape(inputs: list[Tensor]) -> TensorShape:
-    shape = inputs[0].shape
-    for t in inputs[1:]:
-        shape = broadcast(shape, t.shape, "BroadcastTo")
-    return shape
-
-
-def _read(op: Operation, inputs: list[Tensor]) -> None:
-    for i, t in enumerate(inputs):
-        op._update_input(i, t)
 
 
 def _broadcast_after(program: Program, op: Operation) -> None:

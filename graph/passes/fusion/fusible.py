@@ -6,11 +6,11 @@ from ...operation import Operation, Tensor
 from ...ops.fused import FUSIBLE
 from ...ops.fused_rows import COLUMN_SUM, ROW_REDUCTIONS
 from ...shapes import TensorShape
+from ..broadcasts import MOST_TERMS
 
 # Of rows that are reduced. Shorter ones are summed several at a time, in another order of additions; a dozen tiles of
 # longer ones do not stay in the cache.
 _LEAST_COLUMNS, _MOST_COLUMNS = 64, 8192
-_MOST_TERMS = 8  # of an AddN
 
 
 def fused_name(op: Operation) -> str | None:
@@ -25,7 +25,7 @@ def fused_name(op: Operation) -> str | None:
     if op.type in FUSIBLE or (op.type == "Softmax" and has_rows(y.shape)):
         return op.type
     bias = op.type == "BiasAdd" and op.attrs["data_format"] == "NHWC"
-    return "AddV2" if bias or (op.type == "AddN" and 2 <= len(op.inputs) <= _MOST_TERMS) else None
+    return "AddV2" if bias or (op.type == "AddN" and 2 <= len(op.inputs) <= MOST_TERMS) else None
 
 
 def is_column_sum(op: Operation) -> bool:

@@ -1,12 +1,10 @@
 """The node of a group: `_Fused` where all members have one shape and are elementwise, else `_FusedRows`."""
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ...operation import Operation, Tensor
 from ...ops.fused import FUSIBLE
 from ...ops.fused_rows import result_shape
-from ...shapes import TensorShape, broadcast
+from ...shapes import TensorShape, broadcast_all
 from ..program import Program
 from .fusible import fused_name, is_column_sum, operands
 from .groups import Group, inputs_of, whole_of
@@ -58,22 +56,13 @@ def _recipe(members: Group, number: dict[Tensor, int],
 
 def _spans(members: Group, inputs: dict[Tensor, Tensor], whole: TensorShape, by_rows: bool) -> bool:
     """Whether what is read tells how far to repeat: all together and, by rows, for each member."""
-    if _common(list(inputs.values())) != whole:
+    if broadcast_all((t.shape for t in inputs.values()), "_Fused") != whole:
         return False
     shapes = {t: source.shape for t, source in inputs.items()}
     for op in members if by_rows else ():
         read = [shapes[t] for t in operands(op)]
-        shapes[op.outputs[0]] = result_shape(fused_name(op) or op.type, read[0], read[-1])
-        for s in read[1:-1]:
-            shapes[op.outputs[0]] = broadcast(shapes[op.outputs[0]], s, op.type)
+        shapes[op.outputs[0]] = result_shape(fused_name(op) or op.type, read[0], broadcast_all(read, op.type))
     return all(shapes.get(op.outputs[0], op.outputs[0].shape) == op.outputs[0].shape for op in members)
-
-
-def _common(inputs: Sequence[Tensor]) -> TensorShape:
-    shape = inputs[0].shape
-    for t in inputs[1:]:
-        shape = broadcast(shape, t.shape, "_Fused")
-    return shape
 
 
 def _ends(t: Tensor, group: Group, first: Operation) -> bool:
