@@ -17,7 +17,7 @@ from ..device import Device
 from ..errors import InternalError
 from ..placement.costs import Costs
 from ..run_options import GraphOptions
-from . import broadcasts, cse, dead, fold, fusion, layout, order, pooling, products, rows, simplify, verify
+from . import broadcasts, cse, dead, fold, fusion, layout, order, pooling, products, rows, simplify, ties, verify
 from .devices import log_placement, partition, place, receive_late
 from .program import Partition, Program, extract, unfit_feed
 
@@ -29,6 +29,7 @@ PASSES: list[tuple[str, Pass]] = [
     ("fold constants", fold.fold_constants),
     ("channels last", layout.to_channels_last),
     ("simplify", simplify.simplify),
+    ("tie to branches", ties.tie_to_branches),
     ("broadcast late", broadcasts.broadcast_late),
     ("join common subexpressions", cse.join_common_subexpressions),
     ("multiply before lookup", products.multiply_before_lookup),
@@ -44,7 +45,7 @@ PASSES: list[tuple[str, Pass]] = [
 
 
 # what changes the time of a run, not its result
-OPTIONAL = frozenset({"fold constants", "simplify", "broadcast late", "join common subexpressions",
+OPTIONAL = frozenset({"fold constants", "simplify", "tie to branches", "broadcast late", "join common subexpressions",
                       "multiply before lookup", "products of views", "join products", "share rows", "drop dead code",
                       "ReLU after pooling", "sum over iterations", "sum products", "fuse elementwise ops"})
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..operation import Operation, Tensor
-from ..places import find_places
 from ..shapes import broadcast_all
 from ..topology import topological_order
 from .memory import may_be_variable
 from .program import Program
-from .ties import tie_to_branches
 
 _UNARY = frozenset(("Neg", "Abs", "Square", "Sqrt", "Rsqrt", "Reciprocal", "Exp", "Log", "Tanh", "Sigmoid"))
 _BINARY = frozenset(("AddV2", "Sub", "Mul", "RealDiv", "DivNoNan", "Maximum", "Minimum", "SquaredDifference"))
@@ -22,7 +20,6 @@ MOST_TERMS = 8  # of an AddN as a chain
 
 
 def broadcast_late(program: Program) -> None:
-    tie_to_branches(program.graph._ops, find_places(program.graph._ops))
     awaited = {c for op in program.graph._ops for c in op.control_inputs}
     for op in topological_order(program.graph._ops):
         if op.type not in _UNARY and op.type not in _BINARY and op.type != "AddN":

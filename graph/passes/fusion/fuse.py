@@ -21,7 +21,6 @@ from ...places import Places, find_places
 from ...topology import predecessors, topological_order
 from ..memory import may_be_variable
 from ..program import Program
-from ..ties import tie_to_branches
 from .fusible import fused_name, whole_shape
 from .groups import Group, fits, inputs_of, whole_of
 from .min_cut import minimum_cut
@@ -36,7 +35,6 @@ _CHEAP = frozenset(("Neg", "Abs", "Square", "Floor", "Relu", "Relu6", "AddV2", "
 def fuse_elementwise(program: Program) -> None:
     order = topological_order(sorted(program.graph._ops, key=_ends_there))
     position, places = {op: i for i, op in enumerate(order)}, find_places(order)
-    tie_to_branches(order, places)
     waiters, behind = _waiters(order), _behind(order, one_by_one="one by one" in program.notes)
     group_of: dict[Operation, Group] = {}
     readers = defaultdict[Tensor, Group](list)

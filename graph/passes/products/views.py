@@ -15,7 +15,6 @@ from ...places import Places, find_places
 from ...topology import topological_order
 from ..memory import may_be_variable
 from ..program import Program
-from ..ties import tie_to_branches
 
 _PRODUCTS = ("BatchMatMul", "BatchMatMulV2")
 
@@ -54,7 +53,6 @@ class View:
 
 def products_of_views(program: Program) -> None:
     places = find_places(program.graph._ops)
-    tie_to_branches(program.graph._ops, places)
     fixed = {*program.targets, *(c for op in program.graph._ops for c in op.control_inputs)}
     for op in topological_order(program.graph._ops):
         if op.type in _PRODUCTS and not op.control_inputs and op not in fixed and _is_static(op):
