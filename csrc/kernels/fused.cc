@@ -14,39 +14,12 @@ namespace {
 
 constexpr int64_t kTile = 1024;  // elements; a dozen tiles of floats fit the first-level cache
 
-// How an operand repeats over the result: element i of the result reads element (i / block) % period.
-struct Repeat {
-  int64_t block = 1, period = 1;
-};
-
-// One stretch of matching dimensions between repeated ones; InvalidArgument where there are two.
-Repeat repeat_of(const Shape& operand, const Shape& result) {
-  Repeat r;
-  if (operand.num_elements() == 1) return r;  // not a block of all: its buffer is filled once
-  int stage = 0;  // from the back: 0 repeated, 1 matching, 2 repeated
-  for (int k = 1; k <= result.rank(); ++k) {
-    const int64_t d = result[result.rank() - k];
-    const int64_t own = k <= operand.rank() ? operand[operand.rank() - k] : 1;
-    if (d == 1) continue;
-    if (own == d) {
-      check(stage < 2, "[_Fused] an input of shape ", operand, " repeats in ", result, " in two places");
-      stage = 1;
-      r.period *= d;
-    } else if (stage == 0) {
-      r.block *= d;
-    } else {
-      stage = 2;
-    }
-  }
-  return r;
-}
-
 // One input as the loop sees it: tiles of it, in place where it lies as the result does, else repeated into a buffer.
 template <class T>
 class Operand {
  public:
   Operand(const T* data, Repeat repeat, int64_t elements)
-      : data_(data), repeat_(repeat), whole_(repeat.block == 1 && repeat.period == elements) {}
+      : data_(data), repeat_(repeat), whole_(repeat.whole(elements)) {}
   // Memory for a tile.
   void use(T* buffer) { buffer_ = buffer; }
 
@@ -112,9 +85,7 @@ Kernel fused(const Node& node) {
   }
   check(recipe.steps.back().output == 0, "[_Fused] node '", node.name, "' is damaged: output 0 is not the last op's");
   return [recipe, ops](Context& c) {
-    check(c.num_inputs() == recipe.inputs && c.num_outputs() == recipe.outputs, "[_Fused] the node has ", c.num_inputs(),
-          " inputs and ", c.num_outputs(), " outputs, its attrs say ", recipe.inputs, " and ", recipe.outputs);
-    const Shape shape = fused_shape(c);
+    const Shape shape = fused_shape(c, recipe);
     const int64_t n = shape.num_elements();
     const int inputs = recipe.inputs;
     const int64_t buffers = recipe.buffers + inputs;  // of a thread
@@ -122,7 +93,7 @@ Kernel fused(const Node& node) {
     std::vector<Operand<T>> all;
     all.reserve(static_cast<size_t>(inputs));
     for (int i = 0; i < inputs; ++i)
-      all.emplace_back(c.input(i).data<T>(), repeat_of(c.input(i).shape(), shape), n);
+      all.emplace_back(c.input(i).data<T>(), repeat_of(c.node(), c.input(i).shape(), shape), n);
     std::vector<T*> outputs;
     for (int i = 0; i < c.num_outputs(); ++i) outputs.push_back(c.output(i, shape).template data<T>());
     const int64_t tile = tile_size(all), grain = 1 + kParallelGrain / tile / static_cast<int64_t>(ops.size());

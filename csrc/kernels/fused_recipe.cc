@@ -99,7 +99,9 @@ FusedRecipe read_fused_recipe(const Node& node) {
   return r;
 }
 
-Shape fused_shape(Context& c) {
+Shape fused_shape(Context& c, const FusedRecipe& recipe) {
+  check(c.num_inputs() == recipe.inputs && c.num_outputs() == recipe.outputs, "[", c.node().op, "] the node has ",
+        c.num_inputs(), " inputs and ", c.num_outputs(), " outputs, its attrs say ", recipe.inputs, " and ", recipe.outputs);
   int rank = 0;
   for (int i = 0; i < c.num_inputs(); ++i) rank = std::max(rank, c.input(i).shape().rank());
   Shape common;
@@ -114,6 +116,27 @@ Shape fused_shape(Context& c) {
     }
   }
   return common;
+}
+
+Repeat repeat_of(const Node& node, const Shape& operand, const Shape& result, int but) {
+  Repeat r;
+  int stage = 0;  // from the back: 0 repeated, 1 matching, 2 repeated
+  for (int k = 1 + but; k <= result.rank(); ++k) {
+    const int64_t d = result[result.rank() - k];
+    const int64_t own = k <= operand.rank() ? operand[operand.rank() - k] : 1;
+    if (d == 1) continue;
+    if (own == d) {
+      check(stage < 2, "[", node.op, "] an input of shape ", operand, " repeats in ", result, " in two places");
+      stage = 1;
+      r.period *= d;
+    } else if (stage == 0) {
+      r.block *= d;
+    } else {
+      stage = 2;
+    }
+  }
+  if (r.period == 1) r.block = 1;  // the same everywhere: not a block of all, which would have a phase
+  return r;
 }
 
 }  // namespace rf

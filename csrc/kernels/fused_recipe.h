@@ -24,8 +24,19 @@ struct FusedRecipe {
 // Checks the attrs, and gives results buffers that are free again after their last reader.
 FusedRecipe read_fused_recipe(const Node& node);
 
-// The shape to which all inputs broadcast. InvalidArgument, naming the op and an input, where there is none.
-Shape fused_shape(Context& c);
+// The shape to which all inputs broadcast. InvalidArgument, naming the op and an input, where there is none, or where the
+// node has other numbers of inputs and outputs than its attrs say.
+Shape fused_shape(Context& c, const FusedRecipe& recipe);
+
+// How an operand repeats over the result: element i of the result reads element (i / block) % period.
+struct Repeat {
+  int64_t block = 1, period = 1;
+
+  bool whole(int64_t elements) const { return block == 1 && period == elements; }
+};
+
+// Of all dimensions but the last `but`. InvalidArgument where the operand does not repeat in one stretch of them.
+Repeat repeat_of(const Node& node, const Shape& operand, const Shape& result, int but = 0);
 
 // An elementwise op on a tile: out[r][i] = f(a[r][i], b[r][i]), the operands repeated as the slab says. Each is the formula
 // of the op's own kernel, compiled apart: the results have the same bits as without fusion.

@@ -61,15 +61,12 @@ class Pass {
  public:
   // InvalidArgument where the inputs do not fit the ops.
   Pass(const RowProgram<T>& program, Context& c) : program_(program), recipe_(program.recipe) {
-    check(c.num_inputs() == recipe_.inputs && c.num_outputs() == recipe_.outputs, "[_FusedRows] the node has ",
-          c.num_inputs(), " inputs and ", c.num_outputs(), " outputs, its attrs say ", recipe_.inputs, " and ",
-          recipe_.outputs);
-    const Shape shape = fused_shape(c);
+    const Shape shape = fused_shape(c, recipe_);
     check(shape.rank() > 0, "[_FusedRows] the inputs are scalars");
     width_ = shape[shape.rank() - 1];
     rows_ = shape.product(0, shape.rank() - 1);
     inputs_.reserve(static_cast<size_t>(c.num_inputs()));
-    for (int i = 0; i < c.num_inputs(); ++i) inputs_.emplace_back(c.input(i).data<T>(), c.input(i).shape(), shape);
+    for (int i = 0; i < c.num_inputs(); ++i) inputs_.emplace_back(c.node(), c.input(i), shape);
     wide_ = wide_values(program, inputs_, rows_);
     make_outputs(c, shape);
     take_memory(c);

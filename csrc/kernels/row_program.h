@@ -1,7 +1,6 @@
 // What a `_FusedRows` node does in every run (fused_rows.cc), and what its inputs must be for it.
 #pragma once
 
-#include "kernels/fused_recipe.h"
 #include "kernels/row_input.h"
 
 namespace rf {
@@ -49,7 +48,8 @@ RowProgram<T> read_row_program(const Node& node) {
   return p;
 }
 
-// Which values are wide (no bits: it is asked for every op of a tile), and so the shapes of the outputs. InvalidArgument where an op cannot take what it reads.
+// Which values are wide, and so the shapes of the outputs; bytes, not bits, for it is asked for every op of a tile.
+// InvalidArgument where an op cannot take what it reads.
 template <class T>
 std::vector<char> wide_values(const RowProgram<T>& program, const std::vector<RowInput<T>>& inputs, int64_t rows) {
   const FusedRecipe& recipe = program.recipe;
@@ -59,8 +59,7 @@ std::vector<char> wide_values(const RowProgram<T>& program, const std::vector<Ro
   for (const FusedOp& s : recipe.steps) {
     const RowKind kind = program.op(s).kind;
     for (int arg : {s.a, s.b}) {
-      const bool whole = arg >= recipe.inputs || (inputs[static_cast<size_t>(arg)].block == 1 &&
-                                                  inputs[static_cast<size_t>(arg)].period == rows);
+      const bool whole = arg >= recipe.inputs || inputs[static_cast<size_t>(arg)].rows.whole(rows);
       check(kind == RowKind::Elementwise || (wide[static_cast<size_t>(arg)] && whole), "[_FusedRows] ",
             recipe.names[static_cast<size_t>(s.op)], " reads operand ", arg, ", which is not of the result's shape");
     }
@@ -75,7 +74,7 @@ std::vector<char> wide_values(const RowProgram<T>& program, const std::vector<Ro
 template <class T>
 bool overwrites(const FusedRecipe& recipe, const RowInput<T>& in, const T* out, bool wide, int64_t rows) {
   if (in.data != out) return false;
-  if (in.wide != wide || in.block != 1 || in.period != rows) return true;
+  if (in.wide != wide || !in.rows.whole(rows)) return true;
   bool written = false;
   for (const FusedOp& s : recipe.steps) {
     if (written && (s.a == 0 || s.b == 0)) return true;
