@@ -51,6 +51,21 @@ def embedding(rng):
     return x, y, rf.reduce_mean(rf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits))
 
 
+def normalised(rng):
+    """Layer normalisation, a softmax along rows, GELU, a bias: what fusion joins along rows and sums by columns, where
+    a shard has 512 elements. So four rows are made of each of the batch."""
+    x, y = rf.placeholder(rf.float32, [None, 64], name="x"), rf.placeholder(rf.int32, [None], name="y")
+    gain, bias, inner = (rf.Variable(np.full(n, v, np.float32), name=name)
+                         for n, v, name in ((64, 1, "gain"), (64, 0, "bias"), (96, 0, "inner")))
+    h = rf.reshape(rf.matmul(x, weight(rng, "u", 64, 256)), [-1, 64])
+    mean, variance = rf.nn.moments(h, [1], keep_dims=True)
+    h = (h - mean) * rf.rsqrt(variance + 1e-5) * gain + bias
+    h = rf.matmul(h * rf.nn.softmax(h * 0.5), weight(rng, "v", 64, 96)) + inner
+    h = 0.5 * h * (1.0 + rf.tanh(0.7978845608 * (h + 0.044715 * h * h * h)))
+    logits = rf.matmul(rf.reshape(h, [-1, 4 * 96]), weight(rng, "w", 4 * 96, 5))
+    return x, y, rf.reduce_mean(rf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits))
+
+
 def clipped(loss):
     """Momentum on gradients scaled to a norm of at most 0.5, all together."""
     optimizer = rf.train.MomentumOptimizer(0.05, 0.9)
@@ -67,7 +82,7 @@ OPTIMIZERS = {
 }
 CASES = {
     "mlp adam": (mlp, "adam"), "mlp clipped momentum": (mlp, "clipped"), "conv momentum": (conv, "momentum"),
-    "conv sgd": (conv, "sgd"), "embedding adam": (embedding, "adam"),
+    "conv sgd": (conv, "sgd"), "embedding adam": (embedding, "adam"), "normalised adam": (normalised, "adam"),
 }
 
 
