@@ -172,12 +172,10 @@ class _UnitsCell(RNNCell):
         products: list[Tensor] = []
         with self._entered(inputs):
             depth = _depth(inputs, self.base_name)
-            for name, kernel in self._variables.items():
-                prefix = name.removesuffix("kernel")
-                if f"{prefix}bias" not in self._variables or prefix == name:
-                    continue
+            for prefix in [n.removesuffix("bias") for n in self._variables if n.endswith("bias")]:
+                kernel, bias = self._variables[f"{prefix}kernel"], self._variables[f"{prefix}bias"]
                 of_inputs, of_state[prefix] = split(kernel, [depth, kernel.shape.known[0] - depth], 0)
-                products.append(bias_add(matmul(inputs, of_inputs), self._variables[f"{prefix}bias"]))
+                products.append(bias_add(matmul(inputs, of_inputs), bias))
             widths = [p.shape[-1] for p in products]
             rows = products[0] if len(products) == 1 else concat(products, 2)
 
